@@ -1,0 +1,162 @@
+"""What a stage may ask of the outside world, as Protocols.
+
+Each port has one contract suite in `tests/contracts/` that every adapter passes. A method that cannot
+do what it says raises `TwinError`; it never returns None or an empty result instead.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llm_twin.types import Chunk, Completion, Document, Hit, Message, Sampling, Where
+
+Vectors = NDArray[np.float32]
+Saved = Literal["new", "changed", "same"]
+Progress = Callable[[int, int, str], None]
+"""Called as (done, total, note) while something long runs."""
+
+
+def silent(done: int, total: int, note: str = "") -> None:
+    """A Progress that shows nothing."""
+
+
+class DocumentStore(Protocol):
+    """Documents by id, with every earlier version kept."""
+
+    def save(self, document: Document) -> Saved:
+        """Store `document`; "same" when its digest is already the current version's. Durable on return."""
+        ...
+
+    def get(self, document_id: str) -> Document:
+        """The current version; raises InputError when there is none."""
+        ...
+
+    def documents(self, author: str | None = None) -> Iterator[Document]:
+        """Current versions, ordered by id."""
+        ...
+
+    def versions(self, document_id: str) -> list[Document]:
+        """All versions, oldest first; empty when the id is unknown."""
+        ...
+
+    def remove(self, document_id: str) -> None:
+        """Remove a document and its versions; unknown ids are ignored."""
+        ...
+
+    def close(self) -> None:
+        """Release the store; calling it twice is harmless."""
+        ...
+
+
+class VectorStore(Protocol):
+    """Chunks with their vectors, searchable by meaning and by words. One process at a time."""
+
+    def upsert(self, chunks: Sequence[Chunk], vectors: Vectors) -> None:
+        """Store chunks with unit vectors of shape (len(chunks), dimension). Durable on return."""
+        ...
+
+    def delete(self, chunk_ids: Iterable[str]) -> None:
+        """Remove chunks; unknown ids are ignored. Durable on return."""
+        ...
+
+    def chunk_ids(self, where: Where = Where()) -> set[str]:
+        """Ids of the chunks that match."""
+        ...
+
+    def search_dense(self, vector: Vectors, limit: int, where: Where = Where(), exact: bool = False) -> list[Hit]:
+        """Nearest chunks by cosine (the score), best first. `vector` has shape (dimension,)."""
+        ...
+
+    def search_words(self, query: str, limit: int, where: Where = Where()) -> list[Hit]:
+        """Best chunks by BM25 (the score), best first; only chunks sharing a word with `query`."""
+        ...
+
+    def optimize(self) -> None:
+        """Build the approximate index where the store has one; blocks until done."""
+        ...
+
+    def close(self) -> None:
+        """Flush and release the store; calling it twice is harmless."""
+        ...
+
+
+class Embedder(Protocol):
+    """Texts to unit vectors. Nothing is ever truncated: too long a text is an error."""
+
+    name: str
+    dimension: int
+    window: int
+    """Most tokens a text may have, special tokens included."""
+
+    def token_offsets(self, text: str) -> list[tuple[int, int]]:
+        """Character offsets of each token of `text`, special tokens not included."""
+        ...
+
+    def embed(self, texts: Sequence[str], progress: Progress = silent) -> Vectors:
+        """Shape (len(texts), dimension), float32, rows of length 1, in the order given.
+
+        Raises InputError when a text has more than `window` tokens.
+        """
+        ...
+
+
+class ChatModel(Protocol):
+    """A language model behind a chat layout."""
+
+    name: str
+    context: int
+    """Most tokens of prompt and completion together."""
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        """Tokens of the rendered prompt, generation prompt included."""
+        ...
+
+    def generate(
+        self, prompts: Sequence[Sequence[Message]], sampling: Sampling, progress: Progress = silent
+    ) -> list[Completion]:
+        """One completion a prompt, in order, batched. The same seed gives the same text on the same machine."""
+        ...
+
+    def stream(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[str]:
+        """Pieces of one completion as they are written; closing the iterator stops the model."""
+        ...
+
+    def score(
+        self, prompts: Sequence[Sequence[Message]], responses: Sequence[str], progress: Progress = silent
+    ) -> list[NDArray[np.float64]]:
+        """Natural-log probability of each token of each response (end of turn included), given its prompt."""
+        ...
+
+    def close(self) -> None:
+        """Free the model's memory; calling it twice is harmless."""
+        ...
+
+
+class Fetched(Protocol):
+    """What a fetch returned."""
+
+    url: str
+    content_type: str
+    body: bytes
+
+
+class Fetcher(Protocol):
+    """Gets things from the web, politely and guarded (see adapters/fetch_httpx.py)."""
+
+    def fetch(self, url: str) -> Fetched:
+        """The resource after redirects; raises InputError (refused, 4xx) or TwinError (no answer, 5xx)."""
+        ...
+
+
+class Tracker(Protocol):
+    """Metrics of one training run, as they come."""
+
+    def log(self, step: int, metrics: dict[str, float]) -> None:
+        """Record metrics of one step. Durable on return."""
+        ...
+
+    def finish(self) -> None:
+        """End the run (draw plots, upload)."""
+        ...

@@ -1,0 +1,173 @@
+"""The values that travel between stages: frozen, validated, and free of behaviour.
+
+A document is kept as it was collected; every later value points back to it by id and, where it holds
+text, by character offsets into the document's *cleaned* text.
+"""
+
+from datetime import date
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Kind = Literal["article", "post", "repository", "message"]
+Role = Literal["system", "user", "assistant"]
+Split = Literal["train", "test"]
+
+
+class Value(BaseModel):
+    """Base of every value: immutable, and strict about unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Document(Value):
+    """One piece of writing as it was collected, in Markdown (code files: a fenced block).
+
+    `id` is derived from the author and `source` alone, so the same thing collected twice is the same
+    document; `digest` is the SHA-256 of what a reader sees, so a change is noticed.
+    """
+
+    id: str
+    author: str
+    kind: Kind
+    title: str
+    text: str
+    source: str
+    url: str | None = None
+    platform: str | None = None
+    published: date | None = None
+    language: str | None = None
+    digest: str
+
+
+class CleanDocument(Value):
+    """The author's own words of one document. Offsets elsewhere count characters of `text`."""
+
+    document: Document
+    text: str
+    dropped: tuple[tuple[str, str], ...] = ()
+    """(line, reason) of every line that was removed."""
+
+
+class Chunk(Value):
+    """A passage of one document that fits the embedder's window whole.
+
+    `text == clean.text[start:end]`; `heading` is the path of headings above it; `tokens` counts the
+    embedder's tokens of `embedded_text`, special tokens included.
+    """
+
+    id: str
+    document_id: str
+    author: str
+    kind: Kind
+    title: str
+    heading: tuple[str, ...] = ()
+    text: str
+    start: int
+    end: int
+    tokens: int
+    url: str | None = None
+    published: date | None = None
+
+    @property
+    def embedded_text(self) -> str:
+        """What the embedder and BM25 see: the heading path as context, then the passage."""
+        path = " > ".join((self.title, *self.heading))
+        return f"{path}\n{self.text}"
+
+
+class Where(Value):
+    """A filter on chunks; None means any. It is applied inside the search, never after it."""
+
+    author: str | None = None
+    kind: Kind | None = None
+    document_id: str | None = None
+
+
+class Hit(Value):
+    """A chunk that a search returned; higher scores are better, scales differ between searches."""
+
+    chunk: Chunk
+    score: float
+
+
+class Sample(Value):
+    """One instruction and the author's own answer: `response == clean.text[start:end]`."""
+
+    id: str
+    document_id: str
+    author: str
+    instruction: str
+    response: str
+    start: int
+    end: int
+    split: Split
+    written_by: str
+    """Who wrote the instruction: a model's name, or "template"."""
+
+
+class Message(Value):
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+
+class Sampling(Value):
+    """How a model should generate. `temperature` 0 is greedy; `json_schema` constrains the output."""
+
+    max_tokens: int = Field(256, ge=1)
+    temperature: float = Field(0.7, ge=0)
+    top_p: float = Field(0.9, gt=0, le=1)
+    repetition_penalty: float = Field(1.0, gt=0)
+    seed: int = 0
+    json_schema: str | None = None
+
+
+class Completion(Value):
+    """What a model wrote for one prompt. `finish` is "stop" or "length"."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    finish: str
+
+
+class Citation(Value):
+    """`[number]` in an answer: the chunk it stands for and where a reader finds it."""
+
+    number: int
+    chunk_id: str
+    document_id: str
+    title: str
+    url: str | None
+    start: int
+    end: int
+
+
+class Answer(Value):
+    """An answer and the passages behind it. `found` is False when nothing relevant was retrieved."""
+
+    question: str
+    text: str
+    mode: Literal["write", "quote"]
+    found: bool
+    citations: tuple[Citation, ...] = ()
+    hits: tuple[Hit, ...] = ()
+
+
+class Skipped(Value):
+    """One thing a batch passed over, and why."""
+
+    what: str
+    why: str
+
+
+class StageReport(Value):
+    """What a stage did: counts for people and machines, what it skipped, where its results lie."""
+
+    stage: str
+    counts: dict[str, int | float | str] = {}
+    skipped: tuple[Skipped, ...] = ()
+    artefacts: tuple[str, ...] = ()
+    seconds: float = 0.0
