@@ -1,0 +1,199 @@
+"""A ChatModel in this process: OpenVINO GenAI's continuous batching over a prepared model folder.
+
+Token ids come from the model's own tokenizer.json through `prompts`, never from the engine's GGUF
+tokenizer, which disagrees with it. Streams share a prefix cache, for a quick first token; batches and
+scores run without one, because what the cache holds shifts the last bits of a result and leaves out
+log probabilities. Not covered: GPUs, and models that are not stored as GGUF.
+"""
+
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+import openvino_genai as genai
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from llm_twin.errors import InputError, TwinError
+from llm_twin.ports import Progress, silent
+from llm_twin.prompts import chat_ids, reply_ids
+from llm_twin.types import Completion, Message, Sampling
+
+_CACHE_GB = 1
+_BATCH_TOKENS = 512
+_UNFINISHED = "\ufffd"
+
+
+class OpenVinoChat:
+    """Serves the folder that `models.pull` or `training.export` made. Threads may share it; calls take turns."""
+
+    def __init__(self, folder: Path, name: str | None = None) -> None:
+        card = json.loads((folder / "model.json").read_text())
+        self.name = name or str(card["name"])
+        self.context = int(card["context"])
+        self._stop_ids = [int(i) for i in card["eos_token_ids"]]
+        self._weights = folder / card["serving"]
+        self._template = (folder / "chat_template.jinja").read_text()
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._lock = threading.Lock()
+        self._pipelines: dict[bool, Any] = {}
+        self._requests = 0
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        """Tokens of the rendered prompt."""
+        return len(self._ids(messages))
+
+    def generate(
+        self, prompts: Sequence[Sequence[Message]], sampling: Sampling, progress: Progress = silent
+    ) -> list[Completion]:
+        """One completion a prompt, batched; each prompt has its own seed, so a batch's order changes nothing."""
+        ids = [self._ids(p) for p in prompts]
+        for each in ids:
+            self._check_room(len(each), sampling.max_tokens)
+        with self._lock:
+            configs = [self._config(sampling, sampling.seed + i) for i in range(len(ids))]
+            outputs = self._run(self._pipeline(caching=False), ids, configs, progress)
+        return [self._completion(len(p), o) for p, o in zip(ids, outputs, strict=True)]
+
+    def stream(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[str]:
+        """Pieces of text as they come; closing the iterator drops the request at its next token."""
+        ids = self._ids(messages)
+        self._check_room(len(ids), sampling.max_tokens)
+        with self._lock:
+            pipeline = self._pipeline(caching=True)
+            handle = self._add(pipeline, ids, self._config(sampling, sampling.seed))
+            try:
+                yield from self._pieces(pipeline, handle)
+            finally:
+                if pipeline.has_non_finished_requests():
+                    handle.cancel()
+                    pipeline.step()
+
+    def score(
+        self, prompts: Sequence[Sequence[Message]], responses: Sequence[str], progress: Progress = silent
+    ) -> list[NDArray[np.float64]]:
+        """Natural-log probability of each response token given all before it, end of turn included."""
+        heads = [self._ids(p) for p in prompts]
+        tails = [reply_ids(self._tokenizer, r, self._stop_ids[0]) for r in responses]
+        config = genai.GenerationConfig(max_new_tokens=1, do_sample=False, echo=True, logprobs=1)
+        with self._lock:
+            whole = [h + t for h, t in zip(heads, tails, strict=True)]
+            outputs = self._run(self._pipeline(caching=False), whole, [config] * len(whole), progress)
+        return [
+            np.array(o.generated_log_probs[len(h) : len(h) + len(t)])
+            for o, h, t in zip(outputs, heads, tails, strict=True)
+        ]
+
+    def close(self) -> None:
+        """Free the weights."""
+        with self._lock:
+            self._pipelines.clear()
+
+    def _ids(self, messages: Sequence[Message]) -> list[int]:
+        return chat_ids(self._tokenizer, self._template, messages)
+
+    def _check_room(self, prompt: int, reply: int) -> None:
+        if prompt + reply > self.context:
+            raise InputError(
+                f"{prompt} prompt tokens and {reply} for the reply do not fit {self.name}'s {self.context}",
+                "retrieve fewer passages, shorten the question, or ask for a shorter answer",
+            )
+
+    def _pipeline(self, caching: bool) -> Any:
+        if caching not in self._pipelines:
+            scheduler = genai.SchedulerConfig()
+            scheduler.cache_size = _CACHE_GB
+            scheduler.enable_prefix_caching = caching
+            scheduler.max_num_batched_tokens = _BATCH_TOKENS
+            try:
+                self._pipelines[caching] = genai.ContinuousBatchingPipeline(
+                    str(self._weights), scheduler, "CPU"
+                )
+            except RuntimeError as error:
+                raise TwinError(
+                    f"OpenVINO cannot load {self._weights}: {str(error).splitlines()[0]}",
+                    f"check the file with `twin models verify {self.name}`",
+                ) from error
+        return self._pipelines[caching]
+
+    def _config(self, sampling: Sampling, seed: int) -> Any:
+        config = genai.GenerationConfig(
+            max_new_tokens=sampling.max_tokens, do_sample=sampling.temperature > 0
+        )
+        config.stop_token_ids = set(self._stop_ids)
+        config.repetition_penalty = sampling.repetition_penalty
+        if config.do_sample:
+            config.temperature, config.top_p, config.rng_seed = sampling.temperature, sampling.top_p, seed
+        if sampling.json_schema is not None:
+            config.structured_output_config = genai.StructuredOutputConfig(json_schema=sampling.json_schema)
+        return config
+
+    def _add(self, pipeline: Any, ids: list[int], config: Any) -> Any:
+        self._requests += 1
+        return pipeline.add_request(self._requests, ov.Tensor(np.array([ids], np.int64)), config)
+
+    def _run(
+        self, pipeline: Any, ids: Sequence[list[int]], configs: Sequence[Any], progress: Progress
+    ) -> list[Any]:
+        handles = [self._add(pipeline, each, config) for each, config in zip(ids, configs, strict=True)]
+        outputs: dict[int, Any] = {}
+        try:
+            while pipeline.has_non_finished_requests():
+                pipeline.step()
+                _take_finished(handles, outputs)
+                progress(len(outputs), len(ids), self.name)
+        except BaseException:
+            _cancel(pipeline, [h for i, h in enumerate(handles) if i not in outputs])
+            raise
+        _take_finished(handles, outputs)
+        if len(outputs) < len(handles):
+            raise TwinError(
+                f"{self.name} ran out of memory for {len(handles) - len(outputs)} of {len(handles)} prompts"
+            )
+        return [outputs[i] for i in range(len(handles))]
+
+    def _pieces(self, pipeline: Any, handle: Any) -> Iterator[str]:
+        ids: list[int] = []
+        sent = ""
+        while pipeline.has_non_finished_requests() or handle.can_read():
+            if not handle.can_read():
+                pipeline.step()
+                continue
+            ids += [i for output in handle.read().values() for i in output.generated_ids]
+            text = self._text(ids)
+            # A character can span tokens: until it is whole it decodes to a replacement character.
+            if text.startswith(sent) and not text.endswith(_UNFINISHED) and text != sent:
+                yield text[len(sent) :]
+                sent = text
+
+    def _text(self, ids: list[int]) -> str:
+        return str(
+            self._tokenizer.decode([i for i in ids if i not in self._stop_ids], skip_special_tokens=True)
+        )
+
+    def _completion(self, prompt_tokens: int, output: Any) -> Completion:
+        ids = list(output.generated_ids)
+        finish = "stop" if output.finish_reason == genai.GenerationFinishReason.STOP else "length"
+        return Completion(
+            text=self._text(ids).strip(),
+            prompt_tokens=prompt_tokens,
+            completion_tokens=len(ids),
+            finish=finish,
+        )
+
+
+def _take_finished(handles: Sequence[Any], outputs: dict[int, Any]) -> None:
+    for i, handle in enumerate(handles):
+        if i not in outputs and handle.get_status() == genai.GenerationStatus.FINISHED:
+            outputs[i] = handle.read_all()[0]
+
+
+def _cancel(pipeline: Any, handles: Sequence[Any]) -> None:
+    for handle in handles:
+        handle.cancel()
+    while pipeline.has_non_finished_requests():
+        pipeline.step()

@@ -1,0 +1,1 @@
+"""Features: the author's own words, in passages that can be found again."""

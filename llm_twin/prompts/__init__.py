@@ -1,0 +1,78 @@
+"""Every prompt and chat layout in one place: training, serving, dataset making and judging render the same files.
+
+A prompt is a Jinja file `NAME.vN.jinja` beside this module; a changed prompt is a new version, because
+models and datasets remember which one they were made with. A chat layout is the model's own template,
+kept in its folder, so that the token ids of training and of serving come from one function.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from llm_twin.errors import TwinError
+from llm_twin.types import Message
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+
+def render(name: str, **values: Any) -> str:
+    """The prompt `name` ("answer.v1") filled with `values`; a missing value is an error, never a blank."""
+    return str(_environment(strict=True).get_template(f"{name}.jinja").render(**values)).strip()
+
+
+def chat_prompt(template: str, messages: Sequence[Message], reply: bool = True) -> str:
+    """The text a model reads: `messages` in the model's chat layout, ready for its reply when `reply`.
+
+    The date is fixed, because layouts that print today's would make training and serving differ.
+    """
+    layout = _environment(strict=False).from_string(template)
+    text = layout.render(
+        messages=[m.model_dump() for m in messages],
+        add_generation_prompt=reply,
+        tools=None,
+        bos_token="",
+        eos_token="",
+        strftime_now=lambda _: "2025-01-01",
+        raise_exception=_refuse,
+    )
+    return str(text)
+
+
+def chat_ids(
+    tokenizer: "Tokenizer", template: str, messages: Sequence[Message], reply: bool = True
+) -> list[int]:
+    """Token ids of `chat_prompt`; special tokens only where the layout writes them."""
+    return list(tokenizer.encode(chat_prompt(template, messages, reply), add_special_tokens=False).ids)
+
+
+def reply_ids(tokenizer: "Tokenizer", text: str, end_of_turn: int) -> list[int]:
+    """Token ids of a reply and the end of its turn: what training learns and scoring scores."""
+    return [*tokenizer.encode(text, add_special_tokens=False).ids, end_of_turn]
+
+
+def _refuse(message: str) -> None:
+    raise TwinError(f"the model's chat layout refuses this conversation: {message}")
+
+
+@cache
+def _environment(strict: bool) -> Any:
+    from jinja2 import FunctionLoader, StrictUndefined, Undefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    # The same switches as transformers uses for chat templates, and a sandbox because templates are downloads.
+    # Chat templates count on undefined names being false; our own prompts must not have any.
+    environment = ImmutableSandboxedEnvironment(
+        loader=FunctionLoader(_source),
+        undefined=StrictUndefined if strict else Undefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "ensure_ascii": False}
+    return environment
+
+
+def _source(name: str) -> str | None:
+    path = files(__name__) / name
+    return path.read_text(encoding="utf-8") if path.is_file() else None

@@ -1,0 +1,247 @@
+"""Supervised fine-tuning: a LoRA (Hu et al. 2021) on a base model, by TRL and PEFT, on this machine's CPU or GPU.
+
+The loss counts the author's tokens only. Token ids come from the same prompt files and the same tokenizer
+as serving. A run can be killed at any moment: it goes on from its last complete checkpoint, with the same
+order of samples. Not covered: more than one device, and quantised training.
+"""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from llm_twin import prompts
+from llm_twin.errors import InputError, MissingPart
+from llm_twin.files import write_json
+from llm_twin.ports import Progress, Tracker, silent
+from llm_twin.types import Message, Sample
+
+SYSTEM_PROMPT = "twin.v1"
+_COMPLETE = "COMPLETE"
+
+
+class Recipe(BaseModel):
+    """How to fine-tune. The defaults were searched for on two authors; the search is in docs/log.md."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rank: int = Field(16, ge=1, le=256)
+    alpha: int = Field(32, ge=1)
+    learning_rate: float = Field(3e-4, gt=0)
+    epochs: float = Field(2.0, gt=0)
+    batch_size: int = Field(8, ge=1)
+    warmup_share: float = Field(0.05, ge=0, lt=1)
+    max_tokens: int = Field(512, ge=32)
+    save_every: int = Field(10, ge=1)
+    seed: int = 0
+
+
+class Trained(BaseModel):
+    """What a run did; written as `trained.json` when it is finished, and only then."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    samples: int
+    too_long: int
+    steps: int
+    tokens: int
+    first_loss: float
+    last_loss: float
+    seconds: float
+    tokens_per_second: float
+
+
+def conversation(sample: Sample) -> list[Message]:
+    """What the twin is asked with: the system prompt that serving uses too, then the instruction."""
+    return [
+        Message(role="system", content=prompts.render(SYSTEM_PROMPT, author=sample.author)),
+        Message(role="user", content=sample.instruction),
+    ]
+
+
+def encode(sample: Sample, tokenizer: Any, template: str, end_of_turn: int) -> dict[str, list[int]]:
+    """Token ids of prompt and response, and labels that are -100 (no loss) on the prompt."""
+    prompt = prompts.chat_ids(tokenizer, template, conversation(sample))
+    reply = prompts.reply_ids(tokenizer, sample.response, end_of_turn)
+    return {"input_ids": prompt + reply, "labels": [-100] * len(prompt) + reply}
+
+
+def sft(
+    samples: Sequence[Sample], base: Path, run: Path, recipe: Recipe, tracker: Tracker, progress: Progress = silent
+) -> Trained:
+    """Train on the train side of `samples`; the adapter is `run/adapter`. A finished run returns at once.
+
+    Raises InputError when there is nothing to train on, MissingPart without the `train` extra.
+    """
+    finished = run / "trained.json"
+    if finished.exists():
+        return Trained.model_validate_json(finished.read_text())
+    _require_train_extra()
+    rows, too_long = _rows(samples, base, recipe)
+    trainer = _trainer(rows, base, run, recipe, tracker, progress)
+    started = time.monotonic()
+    trainer.train(resume_from_checkpoint=last_checkpoint(run))
+    tracker.finish()
+    trainer.save_model(str(run / "adapter"))
+    trained = _trained(trainer, rows, too_long, recipe, time.monotonic() - started)
+    write_json(finished, trained.model_dump())
+    return trained
+
+
+def last_checkpoint(run: Path) -> str | None:
+    """The newest checkpoint that was written whole; half-written ones are removed."""
+    import shutil
+
+    complete = []
+    for folder in (run / "checkpoints").glob("checkpoint-*"):
+        if (folder / _COMPLETE).exists():
+            complete.append(folder)
+        else:
+            shutil.rmtree(folder)
+    return str(max(complete, key=lambda f: int(f.name.split("-")[1]))) if complete else None
+
+
+def _rows(samples: Sequence[Sample], base: Path, recipe: Recipe) -> tuple[list[dict[str, list[int]]], int]:
+    from tokenizers import Tokenizer
+
+    card = json.loads((base / "model.json").read_text())
+    tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
+    template = (base / "chat_template.jinja").read_text()
+    rows = [encode(s, tokenizer, template, int(card["eos_token_ids"][0])) for s in samples if s.split == "train"]
+    fitting = [row for row in rows if len(row["input_ids"]) <= recipe.max_tokens]
+    if not fitting:
+        raise InputError(
+            f"no training sample fits {recipe.max_tokens} tokens ({len(rows)} are there)",
+            "collect more writing, or raise train.max_tokens",
+        )
+    return fitting, len(rows) - len(fitting)
+
+
+def _trainer(
+    rows: list[dict[str, list[int]]], base: Path, run: Path, recipe: Recipe, tracker: Tracker, progress: Progress
+) -> Any:
+    from datasets import Dataset
+    from peft import LoraConfig
+    from transformers import set_seed
+    from trl import SFTTrainer
+
+    set_seed(recipe.seed)
+    model, tokenizer = load_base(base)
+    lora = LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=0.0, target_modules="all-linear")
+    return SFTTrainer(
+        model=model,
+        args=_arguments(run, recipe, len(rows)),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tokenizer,
+        peft_config=lora,
+        callbacks=[_reporter(tracker, progress, sum(len(r["input_ids"]) for r in rows) / len(rows), recipe)],
+    )
+
+
+def _arguments(run: Path, recipe: Recipe, rows: int) -> Any:
+    import torch
+    from trl import SFTConfig
+
+    steps = max(1, round(recipe.epochs * rows / recipe.batch_size))
+    return SFTConfig(
+        output_dir=str(run / "checkpoints"),
+        max_steps=steps,
+        per_device_train_batch_size=recipe.batch_size,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=round(recipe.warmup_share * steps),
+        max_length=None,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        gradient_checkpointing=False,
+        bf16=has_bfloat16(),
+        use_cpu=not torch.cuda.is_available(),
+        train_sampling_strategy="group_by_length",
+        logging_steps=1,
+        save_steps=recipe.save_every,
+        save_total_limit=2,
+        seed=recipe.seed,
+        data_seed=recipe.seed,
+        report_to=[],
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+    )
+
+
+def load_base(base: Path) -> tuple[Any, Any]:
+    """The base model and its tokenizer, ready for PEFT, from a prepared folder (GGUF or safetensors).
+
+    Weights are kept in bfloat16 where the machine multiplies it natively: it halves the time of a step.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    card = json.loads((base / "model.json").read_text())
+    gguf = {"gguf_file": card["source_file"]} if str(card["source_file"]).endswith(".gguf") else {}
+    dtype = torch.bfloat16 if has_bfloat16() else torch.float32
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, **gguf)
+    # GGUF weights come dequantised, yet still marked as quantised, which trainers refuse.
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    model.is_quantized, model.hf_quantizer = False, None
+    return model, AutoTokenizer.from_pretrained(base)
+
+
+def has_bfloat16() -> bool:
+    """Whether this machine multiplies bfloat16 natively."""
+    import torch
+
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported())
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def _reporter(tracker: Tracker, progress: Progress, tokens_a_row: float, recipe: Recipe) -> Any:
+    from transformers import TrainerCallback
+
+    class Reporter(TrainerCallback):  # type: ignore[misc]
+        """Hands each logged step on, and marks checkpoints as complete once they are."""
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.started, self.first = time.monotonic(), state.global_step
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            if "loss" not in logs:
+                return
+            seconds = time.monotonic() - self.started
+            rate = (state.global_step - self.first) * recipe.batch_size * tokens_a_row / seconds
+            metrics = {k: float(logs[k]) for k in ("loss", "learning_rate", "grad_norm") if k in logs}
+            tracker.log(state.global_step, {**metrics, "tokens_per_second": rate})
+            progress(state.global_step, state.max_steps, f"loss {metrics['loss']:.3f} · {rate:.0f} tokens/s")
+
+        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            write_json(Path(args.output_dir) / f"checkpoint-{state.global_step}" / _COMPLETE, state.global_step)
+
+    return Reporter()
+
+
+def _trained(trainer: Any, rows: list[dict[str, list[int]]], too_long: int, recipe: Recipe, seconds: float) -> Trained:
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    window = max(1, len(losses) // 10)
+    steps = trainer.state.global_step
+    tokens = round(steps * recipe.batch_size * sum(len(r["input_ids"]) for r in rows) / len(rows))
+    return Trained(
+        samples=len(rows),
+        too_long=too_long,
+        steps=steps,
+        tokens=tokens,
+        first_loss=sum(losses[:window]) / window,
+        last_loss=sum(losses[-window:]) / window,
+        seconds=seconds,
+        tokens_per_second=tokens / seconds,
+    )
+
+
+def _require_train_extra() -> None:
+    from importlib.util import find_spec
+
+    missing = [name for name in ("torch", "transformers", "trl", "peft") if find_spec(name) is None]
+    if missing:
+        raise MissingPart(f"training needs {', '.join(missing)}", "pip install 'llm-twin[train]'")
