@@ -126,12 +126,13 @@ def _trainer(
     from datasets import Dataset
     from peft import LoraConfig
     from transformers import set_seed
-    from trl import SFTTrainer
+
+    from llm_twin.training.loss import ResponseTrainer
 
     set_seed(recipe.seed)
     model, tokenizer = load_base(base)
     lora = LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=0.0, target_modules="all-linear")
-    return SFTTrainer(
+    return ResponseTrainer(
         model=model,
         args=_arguments(run, recipe, len(rows)),
         train_dataset=Dataset.from_list(rows),
