@@ -7,7 +7,8 @@ of real articles with the graph forced: 1.000, and 0.993 under an author filter)
 the same, ties broken by chunk id; two stores built apart may differ where the graph is in use.
 
 BM25 splits at word boundaries, drops English stop words and stems English; other languages are matched as they
-are spelt. Its word statistics count deleted chunks until `optimize`. Not covered: several writers, a server.
+are spelt. Its word statistics count deleted chunks until `optimize`. Not covered: several writers, a server,
+noticing rot inside the vectors' files (`verify` finds vectors that are gone or no longer of length 1).
 """
 
 import fcntl
@@ -17,6 +18,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid5
 
 import numpy as np
@@ -30,6 +32,7 @@ LAYOUT = 1
 _POINTS = UUID("6f0c1c0e-3f5b-5d0e-9a51-0b1f6a2d7c44")
 _FIELDS = ("author", "kind", "document_id")
 _BATCH = 512
+_PAGE = 1000
 _SPARE = 16
 _REBUILD = "build the index again with `twin index --rebuild`"
 
@@ -75,21 +78,8 @@ class QdrantEdgeVectors:
 
     def chunk_ids(self, where: Where = Where()) -> set[str]:
         """Ids of the chunks that match."""
-        found: set[str] = set()
-        after: qdrant.PointId | None = None
-        with self._open_shard("list chunks") as shard:
-            while True:
-                request = qdrant.ScrollRequest(
-                    offset=after,
-                    limit=1000,
-                    filter=_filter(where),
-                    with_payload=["chunk_id"],
-                    with_vector=False,
-                )
-                records, after = shard.scroll(request)
-                found.update(str((record.payload or {})["chunk_id"]) for record in records)
-                if after is None:
-                    return found
+        with self._open_shard("list chunks"):
+            return {str(_payload(record)["chunk_id"]) for record in self._records(where)}
 
     def search_dense(
         self, vector: Vectors, limit: int, where: Where = Where(), exact: bool = False
@@ -115,6 +105,13 @@ class QdrantEdgeVectors:
             shard.optimize()
             shard.flush()
 
+    def verify(self) -> list[str]:
+        """What is wrong with the stored chunks, a line each; empty when each reads whole and has its vector."""
+        try:
+            return [line for record in self._records(Where(), whole=True) for line in self._faults(record)]
+        except TwinError as error:
+            return [str(error)]
+
     def close(self) -> None:
         """Flush and release the folder; calling it twice is harmless."""
         if self._shard is None:
@@ -125,6 +122,28 @@ class QdrantEdgeVectors:
                 shard.close()
         finally:
             os.close(self._lock)
+
+    def _records(self, where: Where, whole: bool = False) -> Iterator[qdrant.Record]:
+        after: qdrant.PointId | None = None
+        fields: bool | list[str] = True if whole else ["chunk_id"]
+        while True:
+            request = qdrant.ScrollRequest(
+                offset=after, limit=_PAGE, filter=_filter(where), with_payload=fields, with_vector=whole
+            )
+            with self._open_shard("list chunks") as shard:
+                records, after = shard.scroll(request)
+            yield from records
+            if after is None:
+                return
+
+    def _faults(self, record: qdrant.Record) -> list[str]:
+        try:
+            chunk = Chunk.model_validate_json(_payload(record)["chunk"])
+        except (KeyError, ValueError):
+            return [f"{self._path}: point {record.id} holds no chunk"]
+        vector = np.asarray(record.vector.get("dense") if isinstance(record.vector, dict) else None, float)
+        fits = vector.shape == (self._dimension,) and abs(float(np.linalg.norm(vector)) - 1) < 1e-3
+        return [] if fits else [f"{self._path}: chunk {chunk.id} has lost its vector"]
 
     def _search(
         self, query: qdrant.Query, limit: int, where: Where, params: qdrant.SearchParams
@@ -266,10 +285,13 @@ def _filter(where: Where) -> qdrant.Filter | None:
     return qdrant.Filter(must=conditions) if conditions else None
 
 
+def _payload(point: qdrant.Record | qdrant.ScoredPoint) -> dict[str, Any]:
+    return point.payload or {}
+
+
 def _hits(points: Sequence[qdrant.ScoredPoint]) -> list[Hit]:
     found = [
-        Hit(chunk=Chunk.model_validate_json((point.payload or {})["chunk"]), score=point.score)
-        for point in points
+        Hit(chunk=Chunk.model_validate_json(_payload(point)["chunk"]), score=point.score) for point in points
     ]
     return sorted(found, key=lambda hit: (-hit.score, hit.chunk.id))
 

@@ -91,6 +91,22 @@ def test_damage_is_bad_input_that_names_the_folder_and_frees_it(tmp_path: Path, 
     QdrantEdgeVectors(tmp_path, 8).close()
 
 
+@pytest.mark.parametrize(
+    "damage", ["payload_storage/page_0.dat", "vector_storage-dense/vectors/chunk_0.mmap"]
+)
+def test_verify_finds_rot_that_opening_does_not(tmp_path: Path, damage: str) -> None:
+    store = QdrantEdgeVectors(tmp_path, 8)
+    store.upsert([passage("a"), passage("b")], clustered(2, 8))
+    assert store.verify() == []
+    store.close()
+    for target in (tmp_path / "shard" / "segments").glob(f"*/{damage}"):
+        with open(target, "r+b") as file:
+            file.write(b"\x11" * 4096)
+    rotten = QdrantEdgeVectors(tmp_path, 8)
+    assert rotten.verify() != []
+    rotten.close()
+
+
 def test_another_layout_is_refused(tmp_path: Path) -> None:
     QdrantEdgeVectors(tmp_path, 8).close()
     (tmp_path / "shard" / "card.json").write_text(json.dumps({"layout": 99, "dimension": 8}))
