@@ -32,9 +32,9 @@ def walk(folder: Path, is_whole: Callable[[Path], bool] = lambda _: False) -> It
         found = sorted(entries, key=lambda entry: entry.name)
     for entry in found:
         is_folder = entry.is_dir(follow_symlinks=False)
-        if entry.is_symlink() or is_passed_over(entry.name, is_folder):
+        if is_passed_over(entry.name, is_folder):
             continue
         if is_folder and os.access(entry.path, os.R_OK | os.X_OK) and not is_whole(Path(entry.path)):
             yield from walk(Path(entry.path), is_whole)
-        elif is_folder or entry.is_file(follow_symlinks=False):
+        elif is_folder or entry.is_file(follow_symlinks=False):  # a link is neither
             yield Path(entry.path)

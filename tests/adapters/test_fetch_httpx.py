@@ -443,9 +443,14 @@ def drip_body(request: BaseHTTPRequestHandler) -> None:
         return
 
 
+def stall(request: BaseHTTPRequestHandler) -> None:
+    request.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
+    time.sleep(3)
+
+
 @loopback
-@pytest.mark.parametrize("drip", [drip_head, drip_body])
-def test_a_server_that_drips_ends_at_the_time_limit(web: Web, drip: Callable[[Any], None]) -> None:
+@pytest.mark.parametrize("drip", [drip_head, drip_body, stall])
+def test_a_server_that_drips_or_stalls_ends_at_the_time_limit(web: Web, drip: Callable[[Any], None]) -> None:
     web.routes["/a"] = drip
     started = time.monotonic()
     with pytest.raises(TwinError, match=r"no whole answer .*limit of 0\.5 s"):

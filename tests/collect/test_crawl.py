@@ -82,6 +82,14 @@ def test_a_folder_may_mix_everything(writing: Path, web: Any) -> None:
     assert why["broken.md"].startswith("its front matter is not valid YAML")
 
 
+def test_two_texts_of_one_address_are_one_document(tmp_path: Path, data: Path, web: Any) -> None:
+    make(tmp_path, {"a.md": "---\nurl: https://nell.example/on-bread\n---\nMy own copy.", "b.md": "Other."})
+    shutil.copy(data / "page.html", tmp_path / "c.html")
+    documents, skipped = run(web, tmp_path)
+    assert [each.text for each in documents] == ["My own copy.", "Other."]
+    assert [each.why for each in skipped] == ["already collected as https://nell.example/on-bread"]
+
+
 def test_moving_the_folder_and_collecting_again_changes_nothing(
     writing: Path, web: Any, tmp_path: Path
 ) -> None:

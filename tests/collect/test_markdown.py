@@ -74,6 +74,15 @@ def test_short_paragraphs_of_the_article_stay_and_short_ones_around_it_go() -> N
     assert text == "\n\n".join([*SENTENCES, "Hm.", "I share everything."])
 
 
+def test_short_boilerplate_inside_the_article_goes() -> None:
+    widget = "<div class='share-buttons'><p>Share</p><p>Copy link</p></div>"
+    body = "".join(f"<p>{sentence}</p>" for sentence in SENTENCES)
+    html = page(f"<article>{body}{widget}<p>I share everything; copy links at will.</p></article>")
+    assert markdown.page(html, None)["text"] == "\n\n".join(
+        [*SENTENCES, "I share everything; copy links at will."]
+    )
+
+
 def test_an_old_page_of_line_breaks_in_a_table_is_found() -> None:
     text = markdown.page(page(f"<table><tr><td>{'<br><br>'.join(SENTENCES)}</td></tr></table>"), None)["text"]
     assert all(sentence in text for sentence in SENTENCES)
