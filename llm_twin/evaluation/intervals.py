@@ -1,0 +1,78 @@
+"""Bootstrap intervals over documents (Efron and Tibshirani 1993, chapter 6).
+
+Passages of one document resemble each other, so documents are what is drawn. One set of draws serves every
+quantity, which keeps differences and ratios paired.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+DRAWS = 2000
+Array = NDArray[np.float64]
+
+
+class Estimate(BaseModel):
+    """A value with its 95% interval."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+
+@dataclass(frozen=True)
+class Draws:
+    """How often each document was drawn: row 0 counts each once, the others are the bootstrap draws."""
+
+    documents: tuple[str, ...]
+    counts: Array
+
+    def mean(self, values: Array, document_ids: Sequence[str]) -> Array:
+        """Mean of `values` in every draw, shape (draws + 1,). A document without values weighs nothing.
+
+        Draws that hold no value at all repeat the plain mean.
+        """
+        place = {document: i for i, document in enumerate(self.documents)}
+        sums, sizes = np.zeros(len(self.documents)), np.zeros(len(self.documents))
+        rows = [place[d] for d in document_ids]
+        np.add.at(sums, rows, values)
+        np.add.at(sizes, rows, 1.0)
+        total, size = self.counts @ sums, self.counts @ sizes
+        return np.where(size > 0, total / np.maximum(size, 1e-12), sums.sum() / max(sizes.sum(), 1e-12))
+
+
+def draw(documents: Sequence[str], draws: int = DRAWS, seed: int = 0) -> Draws:
+    """Draw as many documents as there are, with replacement, `draws` times."""
+    names = tuple(sorted(set(documents)))
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
+    return Draws(names, np.vstack([np.ones(len(names)), drawn]).astype(np.float64))
+
+
+def estimate(draws: Array) -> Estimate:
+    """Row 0 as the value, the 2.5th and 97.5th percentile of the other rows as its interval."""
+    low, high = np.percentile(draws[1:], [2.5, 97.5])
+    return Estimate(value=float(draws[0]), low=float(low), high=float(high))
+
+
+def between(values: Array, floor: Array, ceiling: Array) -> Array:
+    """Where `values` stand between floor (0) and ceiling (1), draw by draw; may pass either end.
+
+    A draw whose ceiling is not above its floor cannot tell anything apart and counts as 0.
+    """
+    span = ceiling - floor
+    return np.where(span > 1e-9, (values - floor) / np.where(span > 1e-9, span, 1.0), 0.0)
+
+
+def harmonic(a: Array, b: Array) -> Array:
+    """Harmonic mean of two scores clipped to [0, 1]; 0 where either is."""
+    x, y = np.clip(a, 0, 1), np.clip(b, 0, 1)
+    return np.where(x + y > 0, 2 * x * y / np.maximum(x + y, 1e-12), 0.0)

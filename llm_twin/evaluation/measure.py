@@ -1,0 +1,314 @@
+"""One evaluation from end to end: let both models answer held-out instructions, then measure the answers.
+
+Every slow step (a model's answers, a model's token scores) is noted in the run's folder as soon as it is
+done, so a killed evaluation goes on where it stood. The base model is measured on answers of its own that
+are not the ones that set the floor.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from llm_twin.evaluation import answers, fluency, style
+from llm_twin.evaluation.intervals import Array, Draws, Estimate, draw
+from llm_twin.evaluation.scores import Bracketed, Scores, difference, scores
+from llm_twin.evaluation.style import Passage, Verifier
+from llm_twin.files import write_json
+from llm_twin.ports import ChatModel, Embedder, Progress, silent
+from llm_twin.text import words
+from llm_twin.types import Message, Sample, Sampling
+
+Ask = Callable[[Sample], Sequence[Message]]
+_FLOOR_SEED, _BASE_SEED, _TWIN_SEED, _MACHINE_SEED = 1, 2, 3, 4
+VETO_OVER_SELF = 0.05
+
+
+@dataclass(frozen=True)
+class Material:
+    """What is measured on what. `train` and `test` are the author's samples of either side."""
+
+    author: str
+    train: Sequence[Sample]
+    test: Sequence[Sample]
+    train_texts: Sequence[str]
+    test_texts: Sequence[str]
+    others_train: Sequence[Passage]
+    others_test: Sequence[Passage]
+
+
+class Memorisation(BaseModel):
+    """Shares of word 13-grams that stand in a training document."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    twin: float
+    base: float
+    author: float
+    """The author's own held-out documents: what repeating oneself amounts to."""
+
+    @property
+    def veto(self) -> bool:
+        """Whether the twin copies clearly more than the author repeats himself."""
+        return self.twin > self.author + VETO_OVER_SELF
+
+
+class Example(BaseModel):
+    """One held-out instruction with what the author and both models wrote."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    instruction: str
+    author: str
+    base: str
+    twin: str
+
+
+class Measured(BaseModel):
+    """Everything that an evaluation found. `refused` says why there are no scores, if there are none."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    author: str
+    documents: int
+    passages: int
+    auc: float
+    auc_others: float | None
+    auc_machine: float | None
+    refused: str
+    base: Scores | None
+    twin: Scores | None
+    difference: Estimate | None
+    style_floor: float
+    style_ceiling: float
+    perplexity: fluency.Perplexity
+    memorisation: Memorisation
+    examples: tuple[Example, ...]
+
+
+class Notes:
+    """Results of slow steps, one JSON file each, in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        """The noted result of `name`, or `make()`, noted."""
+        path = self.folder / f"{name}.json"
+        if not path.exists():
+            write_json(path, make())
+        return json.loads(path.read_text())
+
+
+def measure(
+    material: Material,
+    base: ChatModel,
+    twin: ChatModel,
+    embedder: Embedder,
+    ask: Ask,
+    sampling: Sampling,
+    notes: Notes,
+    progress: Progress = silent,
+) -> Measured:
+    """Measure `twin` beside `base`. Both models are closed on return."""
+    work = _Work(material, ask, sampling, notes, progress)
+    wrote = {"twin": work.answers(twin, "twin", material.test, _TWIN_SEED)}
+    real_by_twin = work.scored(twin, "twin-real", [s.response for s in material.test])
+    twin.close()
+    wrote["base"] = work.answers(base, "base", material.test, _BASE_SEED)
+    wrote["floor"] = work.answers(base, "floor", material.test, _FLOOR_SEED)
+    wrote["greedy"] = work.answers(base, "greedy", material.test, 0, temperature=0.0)
+    wrote["machine"] = work.answers(base, "machine", material.train, _MACHINE_SEED)
+    likelihood = {
+        name: work.scored(base, f"base-{name}", texts) for name, texts in work.judged(wrote).items()
+    }
+    base.close()
+    verifier = _verifier(material, wrote)
+    quantities = {
+        "style": _style(verifier, material, wrote),
+        "relevance": _relevance(embedder, material, wrote),
+        "fluency": _fluency(likelihood),
+        "variety": _variety(material, wrote),
+    }
+    return _found(material, verifier, quantities, wrote, likelihood["real"], real_by_twin)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """The slow steps: generation and scoring, noted."""
+
+    material: Material
+    ask: Ask
+    sampling: Sampling
+    notes: Notes
+    progress: Progress
+
+    def answers(
+        self,
+        model: ChatModel,
+        name: str,
+        samples: Sequence[Sample],
+        seed: int,
+        temperature: float | None = None,
+    ) -> list[str]:
+        """What `model` writes for the instructions of `samples`."""
+        heat = self.sampling.temperature if temperature is None else temperature
+        sampling = self.sampling.model_copy(update={"seed": 100_000 * seed, "temperature": heat})
+
+        def make() -> list[str]:
+            prompts = [self.ask(sample) for sample in samples]
+            return [c.text for c in model.generate(prompts, sampling, self._showing(f"{name} answers"))]
+
+        return [str(text) for text in self.notes.once(f"answers-{name}", make)]
+
+    def scored(self, model: ChatModel, name: str, texts: Sequence[str]) -> list[Array]:
+        """Token log probabilities of `texts` as answers to the test instructions."""
+
+        def make() -> list[list[float]]:
+            prompts = [self.ask(sample) for sample in self.material.test]
+            found = model.score(prompts, texts, self._showing(f"reading {name}"))
+            return [[round(float(v), 5) for v in tokens] for tokens in found]
+
+        return [np.array(tokens, np.float64) for tokens in self.notes.once(f"scores-{name}", make)]
+
+    def judged(self, wrote: dict[str, list[str]]) -> dict[str, list[str]]:
+        """The texts whose fluency is measured. An empty answer is scored as an end of turn alone."""
+        real = [s.response for s in self.material.test]
+        shuffled = [answers.shuffled(text, seed) for seed, text in enumerate(real)]
+        return {"real": real, "shuffled": shuffled, "twin": wrote["twin"], "base": wrote["base"]}
+
+    def _showing(self, what: str) -> Progress:
+        def show(done: int, total: int, note: str = "") -> None:
+            self.progress(done, total, what)
+
+        return show
+
+
+def _verifier(material: Material, wrote: dict[str, list[str]]) -> Verifier:
+    machine = [Passage(s.document_id, t) for s, t in zip(material.train, wrote["machine"], strict=True)]
+    floor = [Passage(s.document_id, t) for s, t in zip(material.test, wrote["floor"], strict=True)]
+    return style.fit(
+        [Passage(s.document_id, s.response) for s in material.train],
+        material.others_train,
+        machine,
+        held_out=([Passage(s.document_id, s.response) for s in material.test], material.others_test, floor),
+    )
+
+
+def _style(verifier: Verifier, material: Material, wrote: dict[str, list[str]]) -> Bracketed:
+    return Bracketed(
+        floor=verifier.probability(wrote["floor"]),
+        ceiling=verifier.probability([s.response for s in material.test]),
+        values={name: verifier.probability(wrote[name]) for name in ("base", "twin")},
+    )
+
+
+def _relevance(embedder: Embedder, material: Material, wrote: dict[str, list[str]]) -> Bracketed:
+    def vectors(texts: Sequence[str]) -> Any:
+        return embedder.embed([fitting(text, embedder) for text in texts])
+
+    real = vectors([s.response for s in material.test])
+    floor, ceiling = answers.relevance_bounds(real, [s.document_id for s in material.test])
+    values = {name: answers.relevance(vectors(wrote[name]), real) for name in ("base", "twin")}
+    return Bracketed(floor, ceiling, values)
+
+
+def fitting(text: str, embedder: Embedder) -> str:
+    """As much of the beginning of `text` as the embedder's window holds, for comparing passages of any length."""
+    offsets = embedder.token_offsets(text)
+    room = embedder.window - 2
+    return text if len(offsets) <= room else text[: offsets[room - 1][1]]
+
+
+def _fluency(likelihood: dict[str, list[Array]]) -> Bracketed:
+    means = {name: fluency.mean_log_likelihood(scored) for name, scored in likelihood.items()}
+    return Bracketed(means["shuffled"], means["real"], {name: means[name] for name in ("base", "twin")})
+
+
+def _variety(material: Material, wrote: dict[str, list[str]]) -> Bracketed:
+    """Variety is a property of a document's passages together; each of them carries its document's value."""
+    real = [s.response for s in material.test]
+    compared = [real, wrote["base"], wrote["twin"], wrote["greedy"]]
+    lengths = [min(len(words(text)) for text in texts) for texts in zip(*compared, strict=True)]
+    repeated = [answers.said_twice(text, n) for text, n in zip(wrote["greedy"], lengths, strict=True)]
+
+    def by_document(texts: Sequence[str]) -> Array:
+        groups: dict[str, list[int]] = defaultdict(list)
+        for i, sample in enumerate(material.test):
+            groups[sample.document_id].append(i)
+        share = {
+            d: answers.variety([texts[i] for i in rows], [lengths[i] for i in rows])
+            for d, rows in groups.items()
+        }
+        return np.array([share[s.document_id] for s in material.test], np.float64)
+
+    values = {name: by_document(wrote[name]) for name in ("base", "twin")}
+    return Bracketed(by_document(repeated), by_document(real), values)
+
+
+def _found(
+    material: Material,
+    verifier: Verifier,
+    quantities: dict[str, Bracketed],
+    wrote: dict[str, list[str]],
+    real_by_base: list[Array],
+    real_by_twin: list[Array],
+) -> Measured:
+    documents = [s.document_id for s in material.test]
+    draws = draw(documents)
+    can_tell = verifier.can_tell
+    return Measured(
+        author=material.author,
+        documents=len(draws.documents),
+        passages=len(documents),
+        auc=verifier.auc,
+        auc_others=verifier.auc_others,
+        auc_machine=verifier.auc_machine,
+        refused="" if can_tell else _refusal(verifier),
+        base=scores("base", quantities, documents, draws) if can_tell else None,
+        twin=scores("twin", quantities, documents, draws) if can_tell else None,
+        difference=difference("twin", "base", quantities, documents, draws) if can_tell else None,
+        style_floor=float(quantities["style"].floor.mean()),
+        style_ceiling=float(quantities["style"].ceiling.mean()),
+        perplexity=fluency.perplexity(real_by_base, real_by_twin, documents, draws),
+        memorisation=_memorisation(material, wrote),
+        examples=_examples(material, wrote, draws),
+    )
+
+
+def _refusal(verifier: Verifier) -> str:
+    return (
+        f"no score: the verifier's AUC on held-out text is {verifier.auc:.2f} "
+        f"(other authors {_shown(verifier.auc_others)}, machine {_shown(verifier.auc_machine)}), "
+        f"under {style.LEAST_AUC} it cannot tell this author; collect more of the author's writing"
+    )
+
+
+def _shown(value: float | None) -> str:
+    return "none" if value is None else f"{value:.2f}"
+
+
+def _memorisation(material: Material, wrote: dict[str, list[str]]) -> Memorisation:
+    seen = answers.memory(material.train_texts)
+    shares = {name: float(answers.memorised(wrote[name], seen).mean()) for name in ("twin", "base")}
+    return Memorisation(**shares, author=float(answers.memorised(material.test_texts, seen).mean()))
+
+
+def _examples(material: Material, wrote: dict[str, list[str]], draws: Draws) -> tuple[Example, ...]:
+    """The first passage of each of the first held-out documents: chosen by place, not by result."""
+    first = {s.document_id: i for i, s in reversed(list(enumerate(material.test)))}
+    rows = [first[d] for d in draws.documents if d in first][:5]
+    return tuple(
+        Example(
+            instruction=material.test[i].instruction,
+            author=material.test[i].response,
+            base=wrote["base"][i],
+            twin=wrote["twin"][i],
+        )
+        for i in rows
+    )
