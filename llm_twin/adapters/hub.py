@@ -17,7 +17,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.file_download import http_get
-from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # it is documented all the same
+from huggingface_hub.utils import build_hf_headers
 from tqdm.auto import tqdm
 
 from llm_twin.errors import InputError, TwinError
