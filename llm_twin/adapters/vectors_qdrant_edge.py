@@ -25,6 +25,7 @@ import numpy as np
 import qdrant_edge as qdrant
 
 from llm_twin.errors import InputError, TwinError
+from llm_twin.files import sync_folder
 from llm_twin.ports import Vectors
 from llm_twin.types import Chunk, Hit, Where
 
@@ -253,6 +254,7 @@ def _create(shard: Path, dimension: int, config: qdrant.EdgeConfig) -> None:
         card.flush()
         os.fsync(card.fileno())
     os.rename(aside, shard)
+    sync_folder(shard.parent)
 
 
 def _is_qdrants(error: BaseException) -> bool:
