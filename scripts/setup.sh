@@ -24,16 +24,20 @@ done
 [ -n "$python" ] || fail "no Python 3.11 or later with the venv module among: $candidates.
        Install one (Debian and Ubuntu: apt install python3.11-venv; or pyenv install 3.11), or set PYTHON."
 
-# An environment that was stopped half way, or whose Python is gone, is made anew; a whole one whose
+# An environment that was stopped half way, was moved, or lost its Python is made anew; a whole one whose
 # requirements changed is brought up to date in place.
-if [ -e $venv/.unfinished ] || ! sound $venv/bin/python || ! $venv/bin/python -m pip --version >/dev/null 2>&1; then
+whole() {
+    [ ! -e $venv/.unfinished ] && sound $venv/bin/python &&
+        head -n 3 $venv/bin/pip | grep -qF "$PWD/$venv/" && $venv/bin/pip --version
+}
+if ! whole >/dev/null 2>&1; then
     say "making $venv with $("$python" --version)"
     rm -rf $venv
     "$python" -m venv $venv
 fi
 rm -f $venv/.stamp
 : >$venv/.unfinished
-$venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
+$venv/bin/python -m pip install --quiet --quiet --disable-pip-version-check -c constraints.txt uv
 
 # PyTorch comes first and is not in constraints.txt: the registry's build for Linux brings several GB of CUDA
 # that nothing here needs. In this order: a wheel that pip's own configuration points to on this machine
@@ -41,7 +45,7 @@ $venv/bin/python -m pip install --quiet --disable-pip-version-check -c constrain
 if ! $venv/bin/python -c "import importlib.metadata as m, sys; sys.exit(m.version('torch').split('+')[0] != '${torch#*==}')" 2>/dev/null; then
     say "installing $torch (${UV_TORCH_BACKEND:-cpu})"
     if [ -n "${UV_TORCH_BACKEND:-}" ] ||
-        ! $venv/bin/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps $torch 2>/dev/null; then
+        ! $venv/bin/python -m pip install --quiet --quiet --disable-pip-version-check --no-index --no-deps $torch 2>/dev/null; then
         $venv/bin/uv pip install --quiet --python $venv/bin/python --torch-backend "${UV_TORCH_BACKEND:-cpu}" $torch || {
             say "that build cannot be reached; installing the registry's own, which is larger"
             $venv/bin/python -m pip install --disable-pip-version-check $torch
