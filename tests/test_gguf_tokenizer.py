@@ -106,3 +106,13 @@ def test_the_small_model_splits_real_text_as_published_and_gives_it_back(
     # The published tokenizer takes digits one by one and leaves whitespace before them in one piece.
     assert tokenizer.encode("1.\n 2024").tokens == ["1", ".", "ĊĠ", "2", "0", "2", "4"]
     assert tokenizer.encode("<|im_start|>user\nHi<|im_end|>\n").ids == [1, 4093, 198, 26843, 2, 198]
+
+
+@pytest.mark.slow
+def test_a_sentencepiece_vocabulary_goes_through_transformers(tmp_path: Path, tiny_gguf: MakeGguf) -> None:
+    model = gguf_file.read(tiny_gguf(tmp_path / "base.gguf", tokenizer_model="llama"))
+    gguf_tokenizer.save_tokenizer(model, tmp_path, "base.gguf")
+    tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    assert tokenizer.encode("<|im_start|>", add_special_tokens=False).ids == [1]
+    assert tokenizer.token_to_id("ab") == 13
+    assert not (tmp_path / "chat_template.jinja").exists()  # the file's own is written by `prepare`
