@@ -124,6 +124,20 @@ class Sampling(Value):
     json_schema: str | None = None
 
 
+class Recipe(Value):
+    """How to fine-tune. The defaults were searched for on two authors; the search is in docs/log.md."""
+
+    rank: int = Field(16, ge=1, le=256)
+    alpha: int = Field(32, ge=1)
+    learning_rate: float = Field(3e-4, gt=0)
+    epochs: float = Field(2.0, gt=0)
+    batch_size: int = Field(8, ge=1)
+    warmup_share: float = Field(0.05, ge=0, lt=1)
+    max_tokens: int = Field(512, ge=32)
+    save_every: int = Field(10, ge=1)
+    seed: int = 0
+
+
 class Completion(Value):
     """What a model wrote for one prompt. `finish` is "stop" or "length"."""
 

@@ -7,15 +7,18 @@ Not covered: judging whether a request is well put.
 """
 
 import json
+import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+
+import numpy as np
 
 
 from llm_twin import prompts
 from llm_twin.datasets.spans import Span
 from llm_twin.ports import ChatModel, Embedder, Progress, Vectors, silent
 from llm_twin.text import digest, folded, ngrams, words
-from llm_twin.types import Message, Sample, Sampling, Split
+from llm_twin.types import Sample, Sampling, Split
 
 SCHEMA = json.dumps(
     {
@@ -26,33 +29,59 @@ SCHEMA = json.dumps(
     }
 )
 BATCH = 16
+TEMPLATE = "template"
+Request = tuple[str, str]
+"""(instruction, who wrote it)"""
 _TRIES = 3
 _COPIED_WORDS = 8
-_SAME_REQUEST = 0.95
-_BEST_RANKS = 5
-_MENTIONS = ("passage", "the text", "the author", "this text", "instruction", "excerpt")
+_SAME_REQUEST = 0.97
+_BEST_RANKS, _BEST_SHARE = 5, 0.05
+_MENTIONS = (
+    "passage",
+    "the text",
+    "the author",
+    "this text",
+    "the writer",
+    "instruction",
+    "excerpt",
+    "main topic",
+)
 
 
-@dataclass
 class Checks:
-    """What makes a request acceptable, and counts of what did not pass."""
+    """What makes a request acceptable for a span, and counts of what did not pass."""
 
-    embedder: Embedder
-    span_vectors: Vectors
-    accepted: list[Vectors] = field(default_factory=list)
-    seen: set[str] = field(default_factory=set)
-    refused: dict[str, int] = field(default_factory=dict)
+    def __init__(self, spans: Sequence[Span], embedder: Embedder) -> None:
+        self.embedder = embedder
+        self.vectors = embedder.embed([clipped(s.text, embedder) for s in spans])
+        self.documents = np.array([s.document.document.id for s in spans])
+        self.accepted: list[Vectors] = []
+        self.seen: set[str] = set()
+        self.refused: Counter[str] = Counter()
 
-    def accept(self, request: str, number: int, span: Span, final: bool = False) -> bool:
-        """Whether `request` may stand for span `number`; `final` (the template) skips all but duplicates."""
-        why = "" if final else self._form(request, span)
+    def accept(self, request: str, number: int, span: Span) -> bool:
+        """Whether `request`, written by a model, may stand for span `number`."""
         vector = self.embedder.embed([request])[0]
-        why = why or ("" if final else self._answerable(vector, number)) or self._duplicate(request, vector)
+        why = self._form(request, span) or self._answerable(vector, number) or self._asked(request, vector)
+        return self._noted(request, vector, why)
+
+    def accept_template(self, request: str) -> bool:
+        """Whether a template's request was not made before; it is true to its span by construction."""
+        why = "asked before" if folded(request) in self.seen else ""
+        return self._noted(request, None, why)
+
+    def remember(self, requests: Sequence[str]) -> None:
+        """Take in requests that an earlier run accepted."""
+        self.seen.update(folded(r) for r in requests)
+        self.accepted.extend(self.embedder.embed(list(requests)))
+
+    def _noted(self, request: str, vector: Vectors | None, why: str) -> bool:
         if why:
-            self.refused[why] = self.refused.get(why, 0) + 1
+            self.refused[why] += 1
             return False
         self.seen.add(folded(request))
-        self.accepted.append(vector)
+        if vector is not None:
+            self.accepted.append(vector)
         return True
 
     def _form(self, request: str, span: Span) -> str:
@@ -65,14 +94,15 @@ class Checks:
         return "copies the span" if any(g in copied for g in ngrams(found, _COPIED_WORDS)) else ""
 
     def _answerable(self, vector: Vectors, number: int) -> str:
-        similarity = self.span_vectors @ vector
-        rank = int((similarity > similarity[number]).sum())
-        return "" if rank < _BEST_RANKS else "other spans answer it better"
+        """Few spans of other documents may lie closer to the request than its own."""
+        similarity = self.vectors @ vector
+        closer = (similarity > similarity[number]) & (self.documents != self.documents[number])
+        allowed = max(_BEST_RANKS, _BEST_SHARE * len(similarity))
+        return "" if closer.sum() < allowed else "other documents answer it better"
 
-    def _duplicate(self, request: str, vector: Vectors) -> str:
-        same = folded(request) in self.seen
+    def _asked(self, request: str, vector: Vectors) -> str:
         near = any(float(other @ vector) > _SAME_REQUEST for other in self.accepted)
-        return "asked before" if same or near else ""
+        return "asked before" if near or folded(request) in self.seen else ""
 
 
 def instruct(
@@ -80,8 +110,8 @@ def instruct(
     model: ChatModel | None,
     embedder: Embedder,
     seed: int = 0,
-    done: Callable[[int], list[str] | None] = lambda batch: None,
-    keep: Callable[[int, list[str]], None] = lambda batch, requests: None,
+    done: Callable[[int], list[Request] | None] = lambda batch: None,
+    keep: Callable[[int, list[Request]], None] = lambda batch, requests: None,
     progress: Progress = silent,
 ) -> tuple[list[Sample], dict[str, int]]:
     """Samples in the order of `spans`, and how many requests were refused for which reason.
@@ -89,47 +119,53 @@ def instruct(
     `done(batch)` gives a batch's requests when an earlier run already wrote them, `keep` stores them:
     so a run that was killed goes on where it stood. Spans that even the template cannot serve are left out.
     """
-    checks = Checks(embedder, embedder.embed([clipped(s.text, embedder) for s, _ in spans]))
+    checks = Checks([span for span, _ in spans], embedder)
+    telling = telling_words([span for span, _ in spans])
     samples: list[Sample] = []
     for number, batch in enumerate(_batches(spans)):
         requests = done(number)
         if requests is None:
-            requests = _requests([s for s, _ in batch], model, checks, number * BATCH, seed)
+            first = number * BATCH
+            requests = _requests([s for s, _ in batch], model, checks, first, seed, telling[first:])
             keep(number, requests)
         else:
-            checks.seen.update(folded(r) for r in requests)
-            checks.accepted.extend(embedder.embed([r for r in requests if r]))
-        samples += _samples(batch, requests, model)
+            checks.remember([r for r, _ in requests if r])
+        samples += _samples(batch, requests)
         progress(min(len(spans), (number + 1) * BATCH), len(spans), "requests")
-    return samples, checks.refused
+    return samples, dict(checks.refused)
 
 
 def _batches(spans: Sequence[tuple[Span, Split]]) -> Iterator[Sequence[tuple[Span, Split]]]:
     return (spans[i : i + BATCH] for i in range(0, len(spans), BATCH))
 
 
-def _requests(spans: Sequence[Span], model: ChatModel | None, checks: Checks, first: int, seed: int) -> list[str]:
-    """One request a span; "" where neither the model nor the template found an acceptable one."""
-    requests = [""] * len(spans)
+def _requests(
+    spans: Sequence[Span],
+    model: ChatModel | None,
+    checks: Checks,
+    first: int,
+    seed: int,
+    telling: Sequence[Sequence[str]],
+) -> list[Request]:
+    """One (request, its writer) a span; ("", "") where not even the template found a new one."""
+    requests: list[Request] = [("", "")] * len(spans)
     for attempt in range(_TRIES if model else 0):
-        open_ = [i for i, request in enumerate(requests) if not request]
-        if model and open_:
-            written = _written([spans[i] for i in open_], model, attempt, seed)
-            for i, request in zip(open_, written, strict=True):
+        missing = [i for i, (request, _) in enumerate(requests) if not request]
+        if model and missing:
+            written = _written([spans[i] for i in missing], model, attempt, seed + first)
+            for i, request in zip(missing, written, strict=True):
                 if request and checks.accept(request, first + i, spans[i]):
-                    requests[i] = request
+                    requests[i] = (request, model.name)
     for i, span in enumerate(spans):
-        candidates = [section_request(span), section_request(span, about=True)]
-        if not requests[i]:
-            requests[i] = next((c for c in candidates if checks.accept(c, first + i, span, final=True)), "")
+        if not requests[i][0]:
+            candidates = (section_request(span, telling[i][:n]) for n in (0, 1, 2, 3))
+            found = next((c for c in candidates if checks.accept_template(c)), "")
+            requests[i] = (found, TEMPLATE if found else "")
     return requests
 
 
 def _written(spans: Sequence[Span], model: ChatModel, attempt: int, seed: int) -> list[str]:
-    asks = [
-        [Message(role="user", content=prompts.render("instruction.v1", title=s.document.document.title, passage=s.text))]
-        for s in spans
-    ]
+    asks = [prompts.conversation("instruction.v1", passage=s.text) for s in spans]
     sampling = Sampling(
         max_tokens=80, temperature=0.3 + 0.3 * attempt, seed=seed + 1000 * attempt, json_schema=SCHEMA
     )
@@ -144,39 +180,39 @@ def _instruction(text: str) -> str:
         return ""
 
 
-def section_request(span: Span, about: bool = False) -> str:
-    """The titled-section request; with `about` it also names the span's three most telling words."""
-    heading = span.path[-1] if span.path and folded(span.path[-1]) != folded(span.document.document.title) else ""
-    telling = sorted({w for w in words(span.text) if len(w) > 5}, key=lambda w: (-len(w), w))[:3]
-    return prompts.render(
-        "section.v1",
-        heading=heading,
-        title=span.document.document.title,
-        about=" and ".join(telling) if about else "",
-    )
+def section_request(span: Span, about: Sequence[str] = ()) -> str:
+    """The titled-section request: "Write about HEADING …", naming the words of `about` if there are any."""
+    title = span.document.document.title
+    heading = span.path[-1] if span.path and folded(span.path[-1]) != folded(title) else ""
+    return prompts.render("section.v1", heading=heading, title=title, about=" and ".join(about))
 
 
-def _samples(batch: Sequence[tuple[Span, Split]], requests: Sequence[str], model: ChatModel | None) -> list[Sample]:
-    made = []
-    for (span, side), request in zip(batch, requests, strict=True):
-        if not request:
-            continue
-        by_template = request in (section_request(span), section_request(span, about=True))
-        document = span.document.document
-        made.append(
-            Sample(
-                id="s_" + digest(document.id, str(span.start), str(span.end), document.digest)[:16],
-                document_id=document.id,
-                author=document.author,
-                instruction=request,
-                response=span.text,
-                start=span.start,
-                end=span.end,
-                split=side,
-                written_by="template" if by_template or model is None else model.name,
-            )
+def telling_words(spans: Sequence[Span]) -> list[list[str]]:
+    """The three words of each span that stand in the fewest other spans (tf-idf, ties by alphabet)."""
+    found = [Counter(w for w in words(s.text) if len(w) > 3 and w.isalpha() and w.isascii()) for s in spans]
+    spread = Counter(word for counts in found for word in counts)
+    return [
+        sorted(counts, key=lambda w: (-counts[w] * math.log((1 + len(spans)) / spread[w]), w))[:3]
+        for counts in found
+    ]
+
+
+def _samples(batch: Sequence[tuple[Span, Split]], requests: Sequence[Request]) -> list[Sample]:
+    return [
+        Sample(
+            id="s_" + digest(span.document.document.id, str(span.start), str(span.end), span.text)[:16],
+            document_id=span.document.document.id,
+            author=span.document.document.author,
+            instruction=request,
+            response=span.text,
+            start=span.start,
+            end=span.end,
+            split=side,
+            written_by=writer,
         )
-    return made
+        for (span, side), (request, writer) in zip(batch, requests, strict=True)
+        if request
+    ]
 
 
 def clipped(text: str, embedder: Embedder) -> str:
@@ -184,5 +220,3 @@ def clipped(text: str, embedder: Embedder) -> str:
     offsets = embedder.token_offsets(text)
     room = embedder.window - 2
     return text if len(offsets) <= room else text[: offsets[room - 1][1]]
-
-

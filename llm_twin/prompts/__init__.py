@@ -5,6 +5,7 @@ models and datasets remember which one they were made with. A chat layout is the
 kept in its folder, so that the token ids of training and of serving come from one function.
 """
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
@@ -20,6 +21,23 @@ if TYPE_CHECKING:
 def render(name: str, **values: Any) -> str:
     """The prompt `name` ("answer.v1") filled with `values`; a missing value is an error, never a blank."""
     return str(_environment(strict=True).get_template(f"{name}.jinja").render(**values)).strip()
+
+
+def conversation(name: str, **values: Any) -> list[Message]:
+    """A prompt file of several turns, each opened by a line `--- role`. What `values` bring in opens no turn."""
+    marks = {key: f"\x00{i}\x00" for i, key in enumerate(values)}
+    pieces = re.split(r"^--- (system|user|assistant)\n", render(name, **marks), flags=re.MULTILINE)
+    turns = zip(pieces[1::2], pieces[2::2], strict=True)
+    return [
+        Message.model_validate({"role": role, "content": _filled(text.strip(), marks, values)})
+        for role, text in turns
+    ]
+
+
+def _filled(text: str, marks: dict[str, str], values: dict[str, Any]) -> str:
+    for key, mark in marks.items():
+        text = text.replace(mark, str(values[key]))
+    return text
 
 
 def chat_prompt(template: str, messages: Sequence[Message], reply: bool = True) -> str:

