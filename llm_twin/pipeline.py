@@ -12,15 +12,31 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llm_twin import wiring
 from llm_twin.errors import InputError
 from llm_twin.files import write_json, write_lines, write_text
-from llm_twin.ports import Progress, silent
+from llm_twin.ports import Embedder, Progress, silent
 from llm_twin.text import digest
-from llm_twin.types import Answer, CleanDocument, Document, Message, Sample, Sampling, Skipped, StageReport
+from llm_twin.types import (
+    Answer,
+    CleanDocument,
+    Document,
+    Message,
+    Sample,
+    Sampling,
+    Skipped,
+    StageReport,
+    Where,
+)
 from llm_twin.workspace import STAGES, Workspace
+
+if TYPE_CHECKING:
+    from llm_twin.evaluation.measure import Material, Measured
+    from llm_twin.evaluation.report import Report
+    from llm_twin.evaluation.retrieval import Retrieval
+    from llm_twin.evaluation.style import Passage
 
 FEATURES, DATASET, TRAINING, EVALUATION = 1, 1, 1, 1
 """Raised when a stage's code comes to give other results from the same inputs; old results are then stale."""
@@ -42,7 +58,9 @@ def collect(
     started = time.monotonic()
     sources = list(given) or workspace.sources()
     if not sources:
-        raise InputError("there is nothing to collect", "name files, folders or addresses: twin collect ./my-articles")
+        raise InputError(
+            "there is nothing to collect", "name files, folders or addresses: twin collect ./my-articles"
+        )
     counts = {"new": 0, "changed": 0, "same": 0}
     skipped = []
     found = crawl(
@@ -167,13 +185,21 @@ def dataset(workspace: Workspace, progress: Progress = silent) -> StageReport:
     inputs = _dataset_inputs(workspace)
     settings = workspace.settings.dataset
     own = own_documents(workspace, clean_documents(workspace)[0])
-    kept = prepare(own, settings.test_share, settings.near_duplicate, settings.most_contamination, settings.seed,
-                   settings.least_words, settings.target_words, settings.most_words)
+    kept = prepare(
+        own,
+        settings.test_share,
+        settings.near_duplicate,
+        settings.most_contamination,
+        settings.seed,
+        (settings.least_words, settings.target_words, settings.most_words),
+    )
     embedder = wiring.open_embedder(workspace, progress)
     drafts = workspace.dataset / "drafts" / inputs[:12]
     model = None
     if settings.instructions == "model":
-        model = wiring.open_chat(workspace, wiring.pull_model(workspace, workspace.settings.models.chat, progress))
+        model = wiring.open_chat(
+            workspace, wiring.pull_model(workspace, workspace.settings.models.chat, progress)
+        )
     samples, refused = instruct(
         kept.spans,
         model,
@@ -187,7 +213,9 @@ def dataset(workspace: Workspace, progress: Progress = silent) -> StageReport:
         model.close()
     found = counts(samples, kept, refused)
     write_lines(workspace.dataset / "samples.jsonl", (s.model_dump_json() for s in samples))
-    write_text(workspace.dataset / "card.md", card(workspace.author, samples, kept, refused, settings.model_dump()))
+    write_text(
+        workspace.dataset / "card.md", card(workspace.author, samples, kept, refused, settings.model_dump())
+    )
     report = StageReport(
         stage="dataset",
         counts=found,
@@ -249,7 +277,9 @@ def train(workspace: Workspace, progress: Progress = silent) -> StageReport:
     inputs = _train_inputs(workspace)
     base = wiring.pull_model(workspace, workspace.settings.models.chat, progress)
     run, model = workspace.run_folder(inputs), workspace.model_folder(inputs)
-    write_json(run / "config.json", {"base": workspace.settings.models.chat, **workspace.settings.train.model_dump()})
+    write_json(
+        run / "config.json", {"base": workspace.settings.models.chat, **workspace.settings.train.model_dump()}
+    )
     trained = sft(samples, base, run, workspace.settings.train, wiring.open_tracker(workspace, run), progress)
     if not (model / "model.json").exists():
         export(base, run / "adapter", model, model.name, progress)
@@ -265,7 +295,9 @@ def train(workspace: Workspace, progress: Progress = silent) -> StageReport:
 
 def _train_inputs(workspace: Workspace) -> str:
     samples = (workspace.dataset / "samples.jsonl").read_text(encoding="utf-8")
-    return digest(str(TRAINING), samples, workspace.settings.models.chat, workspace.settings.train.model_dump_json())
+    return digest(
+        str(TRAINING), samples, workspace.settings.models.chat, workspace.settings.train.model_dump_json()
+    )
 
 
 def twin_folder(workspace: Workspace) -> Path | None:
@@ -274,38 +306,240 @@ def twin_folder(workspace: Workspace) -> Path | None:
     return Path(finished.report.artefacts[0]) if finished else None
 
 
+def trained_twin(workspace: Workspace) -> Path:
+    """The folder of the twin; raises InputError before there is one."""
+    folder = twin_folder(workspace)
+    if folder is None or not folder.exists():
+        raise InputError(f"there is no twin of {workspace.author} yet", "train one: twin train sft")
+    return folder
+
+
 # --- evaluate: base and twin on held-out documents --------------------------------------------------------------
 
 
 def evaluate(workspace: Workspace, progress: Progress = silent) -> StageReport:
     """Measure the twin beside its base model, and the search; write report.json and report.html."""
-    from llm_twin.evaluation import retrieval
     from llm_twin.evaluation.measure import Notes, measure
     from llm_twin.evaluation.report import write_report
     from llm_twin.training.sft import conversation
 
     started = time.monotonic()
+    twin = trained_twin(workspace)
     inputs = _evaluate_inputs(workspace)
-    twin = _trained_twin(workspace)
     settings = workspace.settings.evaluate
-    folder = twin.parent.parent / "evaluations" / inputs[:12]
-    material = _material(workspace)
+    folder = workspace.home / "evaluations" / inputs[:12]
+    documents, _ = clean_documents(workspace)
     embedder = wiring.open_embedder(workspace, progress)
-    sampling = Sampling(max_tokens=settings.max_tokens, temperature=settings.temperature, top_p=settings.top_p)
-    base = wiring.open_chat(workspace, wiring.pull_model(workspace, workspace.settings.models.chat, progress))
     measured = measure(
-        material, base, wiring.open_chat(workspace, twin), embedder, conversation, sampling, Notes(folder), progress
+        _material(workspace, documents),
+        wiring.open_chat(workspace, wiring.pull_model(workspace, workspace.settings.models.chat, progress)),
+        wiring.open_chat(workspace, twin),
+        embedder,
+        conversation,
+        Sampling(max_tokens=settings.max_tokens, temperature=settings.temperature, top_p=settings.top_p),
+        Notes(folder),
+        progress,
     )
-    asked = [s for s in read_samples(workspace) if s.written_by != "template"][: settings.questions]
-    with closing(wiring.open_vectors(workspace, embedder.dimension)) as store:
-        chunks = _indexed_chunks(workspace, embedder)
-        search = _searcher(workspace, store, embedder)
-        found = retrieval.measure(asked, chunks, search, progress)
-    paths = write_report(_report(workspace, measured, found, twin), folder)
-    report = StageReport(
+    found = _measure_retrieval(workspace, documents, embedder, progress)
+    report = _evaluation_report(workspace, measured, found)
+    paths = write_report(report, folder)
+    finished = StageReport(
         stage="evaluate",
-        counts=_headline(measured, found),
-        artefacts=tuple(str(p) for p in paths),
+        counts=report.headline(),
+        artefacts=tuple(str(path) for path in paths),
         seconds=time.monotonic() - started,
     )
-    return workspace.finish("evaluate", inputs, report)
+    return workspace.finish("evaluate", inputs, finished)
+
+
+def _evaluate_inputs(workspace: Workspace) -> str:
+    stages = [workspace.finished(stage) for stage in ("index", "dataset", "train")]
+    return digest(
+        str(EVALUATION),
+        *(stage.fingerprint if stage else "" for stage in stages),
+        workspace.settings.evaluate.model_dump_json(),
+    )
+
+
+def _material(workspace: Workspace, documents: Sequence[CleanDocument]) -> "Material":
+    """What is measured on what: samples spread evenly over documents, and passages by all other authors."""
+    from llm_twin.evaluation.measure import Material
+
+    settings = workspace.settings
+    samples = read_samples(workspace)
+    side = {s.document_id: s.split for s in samples}
+    texts = {d.document.id: d.text for d in documents}
+    train, test = ([s for s in samples if s.split == which] for which in ("train", "test"))
+    others = _others(workspace, documents)
+    return Material(
+        author=workspace.author,
+        train=train,
+        machine=spread(train, settings.evaluate.machine_passages),
+        test=spread(test, settings.evaluate.passages),
+        train_texts=[texts[d] for d, which in side.items() if which == "train"],
+        test_texts=[texts[d] for d, which in side.items() if which == "test"],
+        others_train=others["train"],
+        others_test=others["test"],
+    )
+
+
+def _others(workspace: Workspace, documents: Sequence[CleanDocument]) -> "dict[str, list[Passage]]":
+    """Passages of the other authors, each author's documents split like the author's own."""
+    from llm_twin.datasets.curate import split
+    from llm_twin.datasets.spans import spans
+    from llm_twin.evaluation.style import Passage
+
+    settings = workspace.settings.dataset
+    found: dict[str, list[Passage]] = {"train": [], "test": []}
+    for author in sorted({d.document.author for d in documents} - {workspace.author}):
+        theirs = [d for d in documents if d.document.author == author and d.document.kind != "repository"]
+        sides = split(theirs, settings.test_share, settings.seed, least=1)
+        for document in theirs:
+            for span in spans(document, settings.least_words, settings.target_words, settings.most_words):
+                found[sides[document.document.id]].append(Passage(document.document.id, span.text))
+    return found
+
+
+def spread(samples: Sequence[Sample], most: int) -> list[Sample]:
+    """At most `most` samples, as many of each document as can be, in the order given."""
+    place: dict[str, int] = {}
+    ranked = []
+    for sample in samples:
+        place[sample.document_id] = place.get(sample.document_id, -1) + 1
+        ranked.append((place[sample.document_id], sample))
+    chosen = {s.id for _, s in sorted(ranked, key=lambda pair: (pair[0], pair[1].id))[:most]}
+    return [s for s in samples if s.id in chosen]
+
+
+def _measure_retrieval(
+    workspace: Workspace, documents: Sequence[CleanDocument], embedder: Embedder, progress: Progress
+) -> "Retrieval | None":
+    """Ask the index the questions whose source is known; the template's requests name their source, so not those."""
+    from llm_twin.evaluation import retrieval
+    from llm_twin.features.chunk import chunks
+    from llm_twin.inference.retrieve import retrieve
+
+    samples = [s for s in read_samples(workspace) if s.written_by != "template"]
+    own = [chunk for d in own_documents(workspace, documents) for chunk in chunks(d, embedder)]
+    where = Where(author=workspace.author)
+    with closing(wiring.open_vectors(workspace, embedder.dimension)) as store:
+        return retrieval.measure(
+            spread(samples, workspace.settings.evaluate.questions),
+            own,
+            lambda question, limit: retrieve(question, store, embedder, where, limit),
+            progress,
+        )
+
+
+def _evaluation_report(workspace: Workspace, measured: "Measured", found: "Retrieval | None") -> "Report":
+    from llm_twin.evaluation.report import Report
+
+    reports = {stage: done.report for stage in STAGES if (done := workspace.finished(stage))}
+    metrics = Path(reports["train"].artefacts[1]).read_text(encoding="utf-8").splitlines()
+    return Report(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        author=workspace.author,
+        base_model=workspace.settings.models.chat,
+        twin_model=trained_twin(workspace).name,
+        dataset=reports["dataset"].counts,
+        measured=measured,
+        retrieval=found,
+        losses=tuple((row["step"], row["loss"]) for row in map(json.loads, metrics)),
+        minutes={stage: round(report.seconds / 60, 2) for stage, report in reports.items()},
+    )
+
+
+# --- ask: question -> passages -> an answer with its sources -------------------------------------------------------
+
+
+class Asker:
+    """The ports behind `twin ask` and `twin chat`, opened once; close it when done."""
+
+    def __init__(
+        self, workspace: Workspace, mode: str = "", base: bool = False, progress: Progress = silent
+    ) -> None:
+        if not workspace.vectors.exists():
+            raise InputError(f"{workspace.home} has no index", "make it: twin index")
+        self.workspace = workspace
+        self.settings = workspace.settings.ask
+        self.mode = mode or self.settings.mode
+        self.embedder = wiring.open_embedder(workspace, progress)
+        self.model = (
+            wiring.open_chat(workspace, self._folder(base, progress)) if self.mode == "write" else None
+        )
+        self.store = wiring.open_vectors(workspace, self.embedder.dimension)
+
+    def _folder(self, base: bool, progress: Progress) -> Path:
+        trained = None if base else twin_folder(self.workspace)
+        return trained or wiring.pull_model(self.workspace, self.workspace.settings.models.chat, progress)
+
+    def stream(self, question: str, history: Sequence[Message] = ()) -> Iterator[str | Answer]:
+        """Pieces of the answer as they are written, then the Answer with its citations."""
+        from llm_twin.inference.answer import stream
+
+        settings = self.settings
+        sampling = Sampling(
+            max_tokens=settings.max_tokens, temperature=settings.temperature, top_p=settings.top_p
+        )
+        return stream(
+            question,
+            self.workspace.author,
+            self.store,
+            self.embedder,
+            self.model,
+            self.mode,
+            sampling,
+            settings.budget_tokens,
+            settings.passages,
+            history,
+        )
+
+    def close(self) -> None:
+        """Free the model and the index."""
+        self.store.close()
+        if self.model is not None:
+            self.model.close()
+
+
+def ask(workspace: Workspace, question: str, mode: str = "") -> Answer:
+    """The answer to one question."""
+    with closing(Asker(workspace, mode)) as asker:
+        for piece in asker.stream(question):
+            if isinstance(piece, Answer):
+                return piece
+    raise InputError("the question is empty", "ask something")
+
+
+# --- run: whatever is out of date, in order -------------------------------------------------------------------------
+
+Stage = Callable[[Workspace, Progress], StageReport]
+ROAD: dict[str, tuple[Stage, Callable[[Workspace], str]]] = {
+    "collect": (lambda workspace, progress: collect(workspace, (), progress), _collect_inputs),
+    "index": (index, _index_inputs),
+    "dataset": (dataset, _dataset_inputs),
+    "train": (train, _train_inputs),
+    "evaluate": (evaluate, _evaluate_inputs),
+}
+
+
+def is_stale(workspace: Workspace, stage: str) -> bool:
+    """Whether a stage never finished, finished on other inputs, or lost its results."""
+    finished = workspace.finished(stage)
+    if finished is None or not all(Path(path).exists() for path in finished.report.artefacts):
+        return True
+    try:
+        return ROAD[stage][1](workspace) != finished.fingerprint
+    except (InputError, FileNotFoundError):
+        return True
+
+
+def run(workspace: Workspace, show: Callable[[str], Progress] = lambda stage: silent) -> list[StageReport]:
+    """Run every stage that is out of date, in order; the reports of those that ran.
+
+    Killed anywhere and run again, it ends where an uninterrupted run would have ended.
+    """
+    reports = []
+    for stage, (do, _) in ROAD.items():
+        if is_stale(workspace, stage):
+            reports.append(do(workspace, show(stage)))
+    return reports

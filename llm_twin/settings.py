@@ -99,7 +99,11 @@ class Settings(BaseSettings):
     """All of twin.toml."""
 
     model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", env_prefix="TWIN_", env_nested_delimiter="__", nested_model_default_partial_update=True
+        frozen=True,
+        extra="forbid",
+        env_prefix="TWIN_",
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
     )
 
     author: str = ""

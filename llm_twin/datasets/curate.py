@@ -8,7 +8,7 @@ to please the numbers: a training span that resembles a test span goes, not the 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llm_twin.datasets.spans import Span
+from llm_twin.datasets.spans import Span, spans
 from llm_twin.errors import InputError
 from llm_twin.text import digest, ngrams, words
 from llm_twin.types import CleanDocument, Skipped, Split
@@ -27,23 +27,25 @@ class Kept:
     dropped: tuple[Skipped, ...]
 
 
-def split(documents: Sequence[CleanDocument], test_share: float, seed: int) -> dict[str, Split]:
-    """Side of each document by id: a share of the documents, at least three, is held out.
+def split(
+    documents: Sequence[CleanDocument], test_share: float, seed: int, least: int = _LEAST_TEST
+) -> dict[str, Split]:
+    """Side of each document by id: a share of the documents, at least `least`, is held out.
 
     A document's place in the order depends on its id and `seed` only, so new documents move few old ones.
-    Raises InputError under six documents, where neither side would mean anything.
+    Raises InputError under twice `least` documents, where neither side would mean anything.
     """
-    if len(documents) < 2 * _LEAST_TEST:
+    if len(documents) < 2 * least:
         raise InputError(
             f"{len(documents)} documents by one author are too few to train on some and measure on others",
-            f"collect at least {2 * _LEAST_TEST}",
+            f"collect at least {2 * least}",
         )
-    held_out = max(_LEAST_TEST, round(test_share * len(documents)))
+    held_out = max(least, round(test_share * len(documents)))
     order = sorted(documents, key=lambda d: digest(str(seed), d.document.id))
     return {d.document.id: "test" if i < held_out else "train" for i, d in enumerate(order)}
 
 
-def without_near_duplicates(spans: Sequence[Span], sides: dict[str, Split], threshold: float) -> Kept:
+def without_near_duplicates(found: Sequence[Span], sides: dict[str, Split], threshold: float) -> Kept:
     """Drop spans whose word 5-grams overlap an earlier one's by a Jaccard similarity over `threshold`.
 
     Test spans are placed first, so that between a test span and its training twin the latter goes.
@@ -53,7 +55,7 @@ def without_near_duplicates(spans: Sequence[Span], sides: dict[str, Split], thre
     index = MinHashLSH(threshold=threshold, num_perm=_PERMUTATIONS)
     kept: list[tuple[Span, Split]] = []
     dropped = []
-    for span in sorted(spans, key=lambda s: sides[s.document.document.id] != "test"):
+    for span in sorted(found, key=lambda s: sides[s.document.document.id] != "test"):
         side = sides[span.document.document.id]
         sketch = _sketch(span.text)
         twins = [kept[int(key)] for key in index.query(sketch)]
@@ -77,15 +79,15 @@ def contamination(train: Sequence[str], test: Sequence[str], n: int = CONTAMINAT
 def without_contamination(kept: Kept, most: float, n: int = CONTAMINATION_N) -> Kept:
     """Drop training spans of which more than a share `most` of the n-grams stand in held-out spans."""
     test = {gram for span, side in kept.spans if side == "test" for gram in ngrams(words(span.text), n)}
-    spans, dropped = [], list(kept.dropped)
+    clean, dropped = [], list(kept.dropped)
     for span, side in kept.spans:
         grams = list(ngrams(words(span.text), n))
         if side == "train" and grams and sum(g in test for g in grams) > most * len(grams):
             what = f"{span.document.document.title} [{span.start}:{span.end}]"
             dropped.append(Skipped(what=what, why=f"shares {n}-grams with a held-out span"))
         else:
-            spans.append((span, side))
-    return Kept(tuple(spans), tuple(dropped))
+            clean.append((span, side))
+    return Kept(tuple(clean), tuple(dropped))
 
 
 def _sketch(text: str) -> object:
@@ -96,3 +98,21 @@ def _sketch(text: str) -> object:
     for gram in ngrams(found, min(_SHINGLE, max(1, len(found)))):
         sketch.update(" ".join(gram).encode())
     return sketch
+
+
+def prepare(
+    documents: Sequence[CleanDocument],
+    test_share: float,
+    near_duplicate: float,
+    most_contamination: float,
+    seed: int,
+    words_a_span: tuple[int, int, int],
+) -> Kept:
+    """All curation in its order: split, cut into spans (least, target, most words), drop what leaks."""
+    sides = split(documents, test_share, seed)
+    found = [span for document in documents for span in spans(document, *words_a_span)]
+    if not found:
+        raise InputError(
+            "no document holds a run of prose long enough to learn from", "lower dataset.least_words"
+        )
+    return without_contamination(without_near_duplicates(found, sides, near_duplicate), most_contamination)

@@ -87,7 +87,7 @@ def _packed(
     text: str, pieces: Sequence[tuple[int, int, bool]], least: int, target: int, most: int
 ) -> Iterator[tuple[int, int]]:
     """Pack neighbouring sentences up to about `target` words, ending with a paragraph where one ends in time."""
-    start, size = -1, 0
+    start, size, previous = -1, 0, 0
     for (begin, end, last), following in zip(pieces, [*pieces[1:], None], strict=True):
         length = len(words(text[begin:end]))
         if length > _LONGEST_SENTENCE or size + length > most:

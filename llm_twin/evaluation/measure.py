@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from llm_twin.errors import InputError
 from llm_twin.evaluation import answers, fluency, style
 from llm_twin.evaluation.intervals import Array, Draws, Estimate, draw
 from llm_twin.evaluation.scores import Bracketed, Scores, difference, scores
@@ -31,10 +32,13 @@ VETO_OVER_SELF = 0.05
 
 @dataclass(frozen=True)
 class Material:
-    """What is measured on what. `train` and `test` are the author's samples of either side."""
+    """What is measured on what. `train` and `test` are the author's samples of either side; the base model
+    answers those of `machine` to serve as background.
+    """
 
     author: str
     train: Sequence[Sample]
+    machine: Sequence[Sample]
     test: Sequence[Sample]
     train_texts: Sequence[str]
     test_texts: Sequence[str]
@@ -115,7 +119,11 @@ def measure(
     notes: Notes,
     progress: Progress = silent,
 ) -> Measured:
-    """Measure `twin` beside `base`. Both models are closed on return."""
+    """Measure `twin` beside `base`. Both models are closed on return.
+
+    Raises InputError, before either model does anything, with held-out samples of fewer than two documents.
+    """
+    _check(material)
     work = _Work(material, ask, sampling, notes, progress)
     wrote = {"twin": work.answers(twin, "twin", material.test, _TWIN_SEED)}
     real_by_twin = work.scored(twin, "twin-real", [s.response for s in material.test])
@@ -123,7 +131,7 @@ def measure(
     wrote["base"] = work.answers(base, "base", material.test, _BASE_SEED)
     wrote["floor"] = work.answers(base, "floor", material.test, _FLOOR_SEED)
     wrote["greedy"] = work.answers(base, "greedy", material.test, 0, temperature=0.0)
-    wrote["machine"] = work.answers(base, "machine", material.train, _MACHINE_SEED)
+    wrote["machine"] = work.answers(base, "machine", material.machine, _MACHINE_SEED)
     likelihood = {
         name: work.scored(base, f"base-{name}", texts) for name, texts in work.judged(wrote).items()
     }
@@ -136,6 +144,15 @@ def measure(
         "variety": _variety(material, wrote),
     }
     return _found(material, verifier, quantities, wrote, likelihood["real"], real_by_twin)
+
+
+def _check(material: Material) -> None:
+    found = len({s.document_id for s in material.test})
+    if found < 2:
+        raise InputError(
+            f"the held-out samples of {material.author} come from {found} documents, and intervals need two",
+            "collect more writing, or hold out a larger share of it",
+        )
 
 
 @dataclass(frozen=True)
@@ -190,7 +207,7 @@ class _Work:
 
 
 def _verifier(material: Material, wrote: dict[str, list[str]]) -> Verifier:
-    machine = [Passage(s.document_id, t) for s, t in zip(material.train, wrote["machine"], strict=True)]
+    machine = [Passage(s.document_id, t) for s, t in zip(material.machine, wrote["machine"], strict=True)]
     floor = [Passage(s.document_id, t) for s, t in zip(material.test, wrote["floor"], strict=True)]
     return style.fit(
         [Passage(s.document_id, s.response) for s in material.train],
@@ -261,7 +278,7 @@ def _found(
 ) -> Measured:
     documents = [s.document_id for s in material.test]
     draws = draw(documents)
-    can_tell = verifier.can_tell
+    refused = _refusal(verifier, quantities)
     return Measured(
         author=material.author,
         documents=len(draws.documents),
@@ -269,10 +286,10 @@ def _found(
         auc=verifier.auc,
         auc_others=verifier.auc_others,
         auc_machine=verifier.auc_machine,
-        refused="" if can_tell else _refusal(verifier),
-        base=scores("base", quantities, documents, draws) if can_tell else None,
-        twin=scores("twin", quantities, documents, draws) if can_tell else None,
-        difference=difference("twin", "base", quantities, documents, draws) if can_tell else None,
+        refused=refused,
+        base=None if refused else scores("base", quantities, documents, draws),
+        twin=None if refused else scores("twin", quantities, documents, draws),
+        difference=None if refused else difference("twin", "base", quantities, documents, draws),
         style_floor=float(quantities["style"].floor.mean()),
         style_ceiling=float(quantities["style"].ceiling.mean()),
         perplexity=fluency.perplexity(real_by_base, real_by_twin, documents, draws),
@@ -281,7 +298,15 @@ def _found(
     )
 
 
-def _refusal(verifier: Verifier) -> str:
+def _refusal(verifier: Verifier, quantities: dict[str, Bracketed]) -> str:
+    """Why there is no score; empty where there is one."""
+    if np.isnan(quantities["relevance"].ceiling).all():
+        return (
+            "no score: every held-out document has one passage, so nothing says how near two passages "
+            "of one document are; collect longer documents"
+        )
+    if verifier.can_tell:
+        return ""
     return (
         f"no score: the verifier's AUC on held-out text is {verifier.auc:.2f} "
         f"(other authors {_shown(verifier.auc_others)}, machine {_shown(verifier.auc_machine)}), "

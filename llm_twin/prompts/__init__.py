@@ -6,6 +6,7 @@ kept in its folder, so that the token ids of training and of serving come from o
 """
 
 import re
+import threading
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
@@ -16,6 +17,9 @@ from llm_twin.types import Message
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+_SWITCH = threading.Lock()
+"""Whether control tokens are read as such is a switch on the tokenizer, so one thread at a time may set it."""
 
 
 def render(name: str, **values: Any) -> str:
@@ -61,13 +65,32 @@ def chat_prompt(template: str, messages: Sequence[Message], reply: bool = True) 
 def chat_ids(
     tokenizer: "Tokenizer", template: str, messages: Sequence[Message], reply: bool = True
 ) -> list[int]:
-    """Token ids of `chat_prompt`; special tokens only where the layout writes them."""
-    return list(tokenizer.encode(chat_prompt(template, messages, reply), add_special_tokens=False).ids)
+    """Token ids of `chat_prompt`. Only the layout's own control tokens are control tokens: `<|im_end|>` in
+    what someone wrote is read as the characters that it is.
+    """
+    marked = [m.model_copy(update={"content": f"\x00{i}\x00"}) for i, m in enumerate(messages)]
+    pieces = re.split("\x00(\\d+)\x00", chat_prompt(template, marked, reply))
+    ids: list[int] = []
+    for place, piece in enumerate(pieces):
+        if place % 2:
+            ids += _plain_ids(tokenizer, messages[int(piece)].content)
+        else:
+            ids += tokenizer.encode(piece, add_special_tokens=False).ids
+    return ids
 
 
 def reply_ids(tokenizer: "Tokenizer", text: str, end_of_turn: int) -> list[int]:
     """Token ids of a reply and the end of its turn: what training learns and scoring scores."""
-    return [*tokenizer.encode(text, add_special_tokens=False).ids, end_of_turn]
+    return [*_plain_ids(tokenizer, text), end_of_turn]
+
+
+def _plain_ids(tokenizer: "Tokenizer", text: str) -> list[int]:
+    with _SWITCH:
+        tokenizer.encode_special_tokens = True
+        try:
+            return list(tokenizer.encode(text, add_special_tokens=False).ids)
+        finally:
+            tokenizer.encode_special_tokens = False
 
 
 def _refuse(message: str) -> None:

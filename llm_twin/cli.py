@@ -1,0 +1,351 @@
+"""The command `twin`: parse, call the pipeline, show what came back. Exit codes: 0, 1 (failed), 2 (bad input)."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from llm_twin.show import Show
+    from llm_twin.workspace import Workspace
+
+app = typer.Typer(
+    help="Build, measure and question an AI twin of a person from what that person wrote.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+train_app = typer.Typer(help="Train the twin.", no_args_is_help=True)
+models_app = typer.Typer(help="The models that can be used, and those that are here.")
+app.add_typer(train_app, name="train")
+app.add_typer(models_app, name="models")
+
+Home = Annotated[Path, typer.Option(envvar="TWIN_HOME", help="The workspace folder.", show_default=True)]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+HOME = Path(".twin")
+
+
+@app.command(epilog='Example: twin init "Wren Marlow" --home my-twin')
+def init(
+    author: Annotated[str, typer.Argument(help="Whose twin it is.")], home: Home = HOME, as_json: Json = False
+) -> None:
+    """Write a commented twin.toml for a new twin."""
+    from llm_twin.errors import InputError
+    from llm_twin.files import write_text
+    from llm_twin.settings import CONFIG, commented
+
+    with _showing(as_json) as show:
+        path = home / CONFIG
+        if path.exists():
+            raise InputError(f"{path} exists", "edit it, or choose another --home")
+        write_text(path, commented(author))
+        _result(show, {"config": str(path)}, f"wrote {path}; next: twin collect ./my-articles --home {home}")
+
+
+@app.command(epilog="Example: twin collect ./my-articles https://example.org/feed.xml")
+def collect(
+    sources: Annotated[
+        list[str] | None, typer.Argument(help="Files, folders, feeds, pages, repositories.")
+    ] = None,
+    author: Annotated[str | None, typer.Option(help="Whose writing it is, where it does not say.")] = None,
+    home: Home = HOME,
+    as_json: Json = False,
+) -> None:
+    """Collect writing; without sources, look at the known ones again."""
+    from llm_twin import pipeline
+
+    with _stage(home, as_json, "collect") as (workspace, show, progress):
+        show.report(pipeline.collect(workspace, [(s, author) for s in sources or []], progress))
+
+
+@app.command(epilog="Example: twin index --home my-twin")
+def index(
+    home: Home = HOME,
+    rebuild: Annotated[bool, typer.Option(help="Throw the index away first.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Clean, chunk, embed and store what was collected; only what changed."""
+    import shutil
+
+    from llm_twin import pipeline
+
+    with _stage(home, as_json, "index") as (workspace, show, progress):
+        if rebuild and workspace.vectors.exists():
+            shutil.rmtree(workspace.vectors)
+        show.report(pipeline.index(workspace, progress))
+
+
+@app.command(epilog="Example: twin dataset --home my-twin")
+def dataset(home: Home = HOME, as_json: Json = False) -> None:
+    """Make instruction samples from the author's own sentences."""
+    from llm_twin import pipeline
+
+    with _stage(home, as_json, "dataset") as (workspace, show, progress):
+        show.report(pipeline.dataset(workspace, progress))
+
+
+@train_app.command(epilog="Example: twin train sft --home my-twin")
+def sft(home: Home = HOME, as_json: Json = False) -> None:
+    """Fine-tune the base model on the samples (LoRA); goes on where a killed run stopped."""
+    from llm_twin import pipeline
+
+    with _stage(home, as_json, "train") as (workspace, show, progress):
+        show.report(pipeline.train(workspace, progress))
+
+
+@app.command(epilog="Example: twin evaluate --home my-twin")
+def evaluate(home: Home = HOME, as_json: Json = False) -> None:
+    """Measure style, sense, perplexity, memorisation and retrieval; write report.html."""
+    from llm_twin import pipeline
+
+    with _stage(home, as_json, "evaluate") as (workspace, show, progress):
+        show.report(pipeline.evaluate(workspace, progress))
+
+
+@app.command(epilog='Example: twin ask "What do you think about tools?" --mode quote')
+def ask(
+    question: Annotated[str, typer.Argument(help="What to ask the twin.")],
+    mode: Annotated[str, typer.Option(help='"write", "quote", or as twin.toml says.')] = "",
+    base: Annotated[bool, typer.Option(help="Ask the base model instead of the twin.")] = False,
+    home: Home = HOME,
+    as_json: Json = False,
+) -> None:
+    """Answer a question in the author's voice, with sources."""
+    with _showing(as_json) as show:
+        asker = _asker(_workspace(home), mode, base, show)
+        try:
+            show.answer(_streamed(asker, question, [], show), shown=not as_json)
+        finally:
+            asker.close()
+
+
+@app.command(epilog="Example: twin chat --home my-twin")
+def chat(
+    mode: Annotated[str, typer.Option(help='"write", "quote", or as twin.toml says.')] = "",
+    base: Annotated[bool, typer.Option(help="Talk to the base model instead of the twin.")] = False,
+    home: Home = HOME,
+) -> None:
+    """Talk with the twin; an empty line or Ctrl-D ends."""
+    from llm_twin.types import Message
+
+    with _showing(False) as show:
+        asker = _asker(_workspace(home), mode, base, show)
+        history: list[Message] = []
+        try:
+            while question := _question():
+                answer = _streamed(asker, question, history, show)
+                show.answer(answer, shown=True)
+                history += [
+                    Message(role="user", content=question),
+                    Message(role="assistant", content=answer.text),
+                ]
+        finally:
+            asker.close()
+
+
+@app.command(epilog="Example: twin run --home my-twin")
+def run(home: Home = HOME, as_json: Json = False) -> None:
+    """Run every stage that is out of date, in order."""
+    from llm_twin import pipeline
+
+    with _showing(as_json) as show:
+        workspace = _workspace(home)
+        with workspace.locked(), show.progress() as progress:
+            reports = pipeline.run(workspace, progress)
+        if as_json:
+            show.json([r.model_dump(mode="json") for r in reports])
+            return
+        for report in reports:
+            show.report(report)
+        if not reports:
+            show.out.print("everything is up to date")
+
+
+@app.command(epilog="Example: twin status --json")
+def status(home: Home = HOME, as_json: Json = False) -> None:
+    """What exists, and what is out of date."""
+    from llm_twin import inspect
+
+    with _showing(as_json) as show:
+        rows = inspect.status(_workspace(home))
+        _table(show, rows, ("stage", "state", "finished", "results"))
+
+
+@app.command(epilog="Example: twin verify --home my-twin")
+def verify(home: Home = HOME, as_json: Json = False) -> None:
+    """Check that nothing is missing, doubled or damaged; exit code 1 when something is."""
+    from llm_twin import inspect
+
+    with _showing(as_json) as show:
+        workspace = _workspace(home)
+        with workspace.locked():
+            problems = inspect.verify(workspace)
+        _result(show, {"problems": problems}, "\n".join(problems) or "nothing missing, doubled or damaged")
+        if problems:
+            raise typer.Exit(1)
+
+
+@app.command(epilog="Example: twin doctor")
+def doctor(home: Home = HOME, as_json: Json = False) -> None:
+    """What is installed, and what each missing part would unlock."""
+    from llm_twin import inspect
+
+    with _showing(as_json) as show:
+        _table(show, inspect.doctor(_workspace(home)), ("part", "state", "for"))
+
+
+@models_app.callback(invoke_without_command=True)
+def models(context: typer.Context, home: Home = HOME, as_json: Json = False) -> None:
+    """List the catalogue: name, size, licence, and whether it is here."""
+    if context.invoked_subcommand:
+        return
+    from llm_twin import inspect
+
+    with _showing(as_json) as show:
+        _table(show, inspect.models(_workspace(home)), ("name", "role", "size", "licence", "here", "about"))
+
+
+@models_app.command(epilog="Example: twin models pull qwen2.5-coder-0.5b")
+def pull(
+    name: Annotated[str, typer.Argument(help="A name of `twin models`, a Hub id, a folder or a GGUF file.")],
+    home: Home = HOME,
+    as_json: Json = False,
+) -> None:
+    """Fetch a model, check its sha256 and make it ready."""
+    from llm_twin import wiring
+
+    with _showing(as_json) as show, show.progress() as progress:
+        folder = wiring.pull_model(_workspace(home), name, progress("pull"))
+        _result(show, {"folder": str(folder)}, str(folder))
+
+
+@models_app.command("verify", epilog="Example: twin models verify smollm2-135m")
+def verify_model(
+    name: Annotated[str, typer.Argument(help="A pulled model.")], home: Home = HOME, as_json: Json = False
+) -> None:
+    """Read every byte of a pulled model and compare it with its sha256."""
+    from llm_twin import models
+
+    with _showing(as_json) as show, show.progress() as progress:
+        card = models.verify(name, _workspace(home).model_cache, progress("verify"))
+        _result(show, {"name": card.name, "sha256": card.sha256}, f"{card.name} is whole")
+
+
+@app.command(epilog="Example: twin demo")
+def demo(
+    home: Annotated[Path, typer.Option(help="Where the demo's twin is built.")] = Path(".twin-demo"),
+    as_json: Json = False,
+) -> None:
+    """Build a twin of the sample author and show it working."""
+    from llm_twin import demo as sample
+
+    with _showing(as_json) as show:
+        sample.demo(home, show)
+
+
+def main() -> None:
+    """The entry point: `twin`."""
+    # A pipe that closes early (`twin status | head`) is no failure of ours.
+    try:
+        app()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+@contextmanager
+def _showing(as_json: bool) -> Iterator["Show"]:
+    """Turn errors into a message and an exit code; anything unforeseen keeps its traceback."""
+    from llm_twin.errors import InputError, TwinError
+    from llm_twin.show import Show
+
+    show = Show(as_json)
+    try:
+        yield show
+    except TwinError as error:
+        show.error(error)
+        raise typer.Exit(2 if isinstance(error, InputError) else 1) from error
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        show.error(
+            TwinError(f"{where}{error.strerror or error}", "what was finished is kept: run the command again")
+        )
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt as error:
+        show.error(TwinError("stopped", "run the command again: it goes on where it stood"))
+        raise typer.Exit(1) from error
+
+
+@contextmanager
+def _stage(home: Path, as_json: bool, stage: str) -> "Iterator[tuple[Workspace, Show, Any]]":
+    """A locked workspace, where to show results, and a progress for one stage."""
+    with _showing(as_json) as show:
+        workspace = _workspace(home)
+        with workspace.locked(), show.progress() as progress:
+            yield workspace, show, progress(stage)
+
+
+def _workspace(home: Path) -> "Workspace":
+    from llm_twin.settings import load
+    from llm_twin.workspace import Workspace
+
+    return Workspace(home, load(home))
+
+
+def _asker(workspace: "Workspace", mode: str, base: bool, show: "Show") -> Any:
+    from llm_twin.errors import InputError
+    from llm_twin.pipeline import Asker
+
+    if mode not in ("", "write", "quote"):
+        raise InputError(f"there is no mode {mode}", "choose write or quote")
+    with show.progress() as progress:
+        return Asker(workspace, mode, base, progress("models"))
+
+
+def _streamed(asker: Any, question: str, history: list[Any], show: "Show") -> Any:
+    from llm_twin.errors import InputError
+    from llm_twin.types import Answer
+
+    if not question.strip():
+        raise InputError("the question is empty", 'ask something: twin ask "What do you think about tools?"')
+    for piece in asker.stream(question, history):
+        if isinstance(piece, Answer):
+            if not show.as_json:
+                show.out.print()
+            return piece
+        if not show.as_json:
+            show.out.print(piece, end="", markup=False)
+    raise AssertionError("a stream ends with its Answer")
+
+
+def _question() -> str:
+    try:
+        return input("> ").strip()
+    except EOFError:
+        return ""
+
+
+def _result(show: "Show", value: Any, text: str) -> None:
+    if show.as_json:
+        show.json(value)
+    else:
+        show.out.print(text, markup=False)
+
+
+def _table(show: "Show", rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
+    if show.as_json:
+        show.json(rows)
+        return
+    from rich.table import Table
+
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*(str(row[column]) for column in columns))
+    show.out.print(table)
