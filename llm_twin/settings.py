@@ -54,7 +54,7 @@ class AdapterSettings(Section):
 class FetchSettings(Section):
     """How to behave on the web."""
 
-    user_agent: str = "llm-twin/0.1 (+https://github.com/llm-twin/llm-twin)"
+    user_agent: str = "llm-twin/0.1 (a personal archive; respects robots.txt)"
     min_interval_seconds: float = Field(1.0, ge=0)
     allow_private: bool = False
     refresh_hours: float = Field(24.0, ge=0)

@@ -64,14 +64,15 @@ class Show:
         return show
 
     def _plain(self, stage: str) -> Progress:
-        last = {"at": 0.0, "note": ""}
+        last_time, last_note = 0.0, ""
 
         def show(done: int, total: int, note: str = "") -> None:
+            nonlocal last_time, last_note
             now = time.monotonic()
-            finished = total and done >= total
-            if now - float(last["at"]) < _PLAIN_SECONDS and not (finished and note != last["note"]):
+            ends = bool(total) and done >= total and note != last_note
+            if now - last_time < _PLAIN_SECONDS and not ends:
                 return
-            last.update(at=now, note=note)
+            last_time, last_note = now, note
             amount = f"{done}/{total} " if total else ""
             self.err.print(f"{stage}: {amount}{note}", markup=False)
 
