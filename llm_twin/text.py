@@ -10,7 +10,10 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
 
 BlockKind = Literal["heading", "paragraph", "list", "quote", "code", "table", "html", "rule"]
 _KINDS: dict[str, BlockKind] = {
@@ -25,7 +28,9 @@ _KINDS: dict[str, BlockKind] = {
     "html_block": "html",
     "hr": "rule",
 }
+_LINE_END = re.compile(r"\r\n?|\n")
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+_MARKS = re.compile(r"\\([^\w\s])|[*`]{1,3}(?=\S)|(?<=\S)[*`]{1,3}|(?<!\w)_{1,3}(?=\S)|(?<=\S)_{1,3}(?!\w)")
 _SEPARATORS = re.compile(r"[\W_]+")
 
 
@@ -43,15 +48,15 @@ class Block:
 
 def blocks(text: str) -> list[Block]:
     """Top-level blocks of Markdown `text`, in order, without the blank lines around them."""
-    from markdown_it import MarkdownIt
-
     starts = line_starts(text)
     path: list[tuple[int, str]] = []
     found = []
-    for token in MarkdownIt("commonmark").enable("table").parse(text):
+    for token in _tokens(text):
         if token.level or token.map is None or token.type not in _KINDS:
             continue
         start, end = _trim(text, starts[token.map[0]], starts[token.map[1]])
+        if start >= end:  # a paragraph of exotic blanks
+            continue
         kind = _KINDS[token.type]
         level = int(token.tag[1]) if kind == "heading" else 0
         if level:
@@ -62,9 +67,22 @@ def blocks(text: str) -> list[Block]:
     return found
 
 
+def code_lines(text: str) -> set[int]:
+    """Numbers, from 0, of the lines of code blocks with their fences, also of those inside lists and quotations."""
+    found = (token.map for token in _tokens(text) if token.type in ("fence", "code_block") and token.map)
+    return {line for first, behind in found for line in range(first, behind)}
+
+
+def _tokens(text: str) -> "list[Token]":
+    """Markdown's block structure; what stands inside a paragraph is not looked at, which halves the time."""
+    from markdown_it import MarkdownIt
+
+    return MarkdownIt("commonmark").enable("table").disable("inline").parse(text)
+
+
 def line_starts(text: str) -> list[int]:
     """Offset of each line as markdown-it counts lines, and the text's length behind the last."""
-    starts = [0] + [match.end() for match in re.finditer(r"\n", text)]
+    starts = [0] + [match.end() for match in _LINE_END.finditer(text)]
     return starts if starts[-1] == len(text) and len(starts) > 1 else [*starts, len(text)]
 
 
@@ -76,9 +94,9 @@ def _trim(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def heading_text(line: str) -> str:
-    """A heading's words, without its marks: `## **Why** \\#1` -> `Why #1`."""
-    plain = re.sub(r"^#+\s*|\s*#+\s*$|^[=-]+$", "", line.strip(), flags=re.MULTILINE)
-    return re.sub(r"\\(?=[^\w\s])|[*_`]{1,3}(?=\S)|(?<=\S)[*_`]{1,3}", "", plain).strip()
+    """A heading's words, without its marks: `## **Why** \\#1` -> `Why #1`; `C#` and `snake_case` stay whole."""
+    plain = re.sub(r"^#+\s*|(?:^|\s+)#+\s*$|^[=-]+$", "", line.strip(), flags=re.MULTILINE)
+    return " ".join(_MARKS.sub(lambda mark: mark[1] or "", plain).split())
 
 
 def sentences(text: str, language: str = "en") -> Iterator[tuple[int, int]]:
