@@ -33,6 +33,7 @@ from llm_twin.types import (
 from llm_twin.workspace import STAGES, Workspace
 
 if TYPE_CHECKING:
+    from llm_twin.datasets.instruct import Draft
     from llm_twin.evaluation.measure import Material, Measured
     from llm_twin.evaluation.report import Report
     from llm_twin.evaluation.retrieval import Retrieval
@@ -206,7 +207,7 @@ def dataset(workspace: Workspace, progress: Progress = silent) -> StageReport:
         embedder,
         settings.seed,
         done=lambda batch: _read_draft(drafts / f"{batch}.json"),
-        keep=lambda batch, requests: write_json(drafts / f"{batch}.json", requests),
+        keep=lambda batch, draft: write_json(drafts / f"{batch}.json", draft),
         progress=progress,
     )
     if model is not None:
@@ -238,8 +239,11 @@ def own_documents(workspace: Workspace, documents: Sequence[CleanDocument]) -> l
     return own
 
 
-def _read_draft(path: Path) -> list[tuple[str, str]] | None:
-    return [(str(a), str(b)) for a, b in json.loads(path.read_text())] if path.exists() else None
+def _read_draft(path: Path) -> "Draft | None":
+    if not path.exists():
+        return None
+    requests, refused = json.loads(path.read_text(encoding="utf-8"))
+    return [(str(request), str(writer)) for request, writer in requests], dict(refused)
 
 
 def _dataset_inputs(workspace: Workspace) -> str:

@@ -27,7 +27,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def models_cache() -> Path:
     """Where models lie: a test that needs one fetches it once and later runs find it."""
-    return Path(os.environ.get("TWIN_MODELS") or Path.home() / ".cache" / "llm-twin" / "models")
+    return Path(os.environ.get("TWIN_MODELS__CACHE") or Path.home() / ".cache" / "llm-twin" / "models")
 
 
 @pytest.fixture(scope="session")

@@ -73,7 +73,7 @@ def pull(
     except OSError as error:
         raise TwinError(
             f"cannot keep {name} in {cache}: {error.strerror or error}",
-            "Free some space, or set TWIN_MODELS to a folder on another disk.",
+            "Free some space, or set TWIN_MODELS__CACHE to a folder on another disk.",
         ) from error
     near = get_close_matches(name, rows, n=1)
     raise InputError(

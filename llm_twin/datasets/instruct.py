@@ -32,6 +32,8 @@ BATCH = 16
 TEMPLATE = "template"
 Request = tuple[str, str]
 """(instruction, who wrote it)"""
+Draft = tuple[list[Request], dict[str, int]]
+"""A batch's requests, and how many were refused for which reason on the way to them."""
 _TRIES = 3
 _COPIED_WORDS = 8
 _SAME_REQUEST = 0.97
@@ -70,10 +72,13 @@ class Checks:
         why = "asked before" if folded(request) in self.seen else ""
         return self._noted(request, None, why)
 
-    def remember(self, requests: Sequence[str]) -> None:
-        """Take in requests that an earlier run accepted."""
-        self.seen.update(folded(r) for r in requests)
-        self.accepted.extend(self.embedder.embed(list(requests)))
+    def remember(self, draft: Draft) -> None:
+        """Take in what an earlier run accepted and refused, as if it had happened now."""
+        requests, refused = draft
+        self.refused.update(refused)
+        self.seen.update(folded(request) for request, _ in requests if request)
+        written = [request for request, writer in requests if writer not in ("", TEMPLATE)]
+        self.accepted.extend(self.embedder.embed(written))
 
     def _noted(self, request: str, vector: Vectors | None, why: str) -> bool:
         if why:
@@ -110,8 +115,8 @@ def instruct(
     model: ChatModel | None,
     embedder: Embedder,
     seed: int = 0,
-    done: Callable[[int], list[Request] | None] = lambda batch: None,
-    keep: Callable[[int, list[Request]], None] = lambda batch, requests: None,
+    done: Callable[[int], Draft | None] = lambda batch: None,
+    keep: Callable[[int, Draft], None] = lambda batch, draft: None,
     progress: Progress = silent,
 ) -> tuple[list[Sample], dict[str, int]]:
     """Samples in the order of `spans`, and how many requests were refused for which reason.
@@ -123,13 +128,14 @@ def instruct(
     telling = telling_words([span for span, _ in spans])
     samples: list[Sample] = []
     for number, batch in enumerate(_batches(spans)):
-        requests = done(number)
-        if requests is None:
-            first = number * BATCH
+        draft = done(number)
+        if draft is None:
+            first, before = number * BATCH, Counter(checks.refused)
             requests = _requests([s for s, _ in batch], model, checks, first, seed, telling[first:])
-            keep(number, requests)
+            keep(number, (requests, dict(checks.refused - before)))
         else:
-            checks.remember([r for r, _ in requests if r])
+            checks.remember(draft)
+            requests = draft[0]
         samples += _samples(batch, requests)
         progress(min(len(spans), (number + 1) * BATCH), len(spans), "requests")
     return samples, dict(checks.refused)

@@ -179,7 +179,7 @@ def test_a_cache_that_cannot_be_written_is_said(own: Path, tmp_path: Path) -> No
     (tmp_path / "cache").write_text("a file where the folder should be")
     with pytest.raises(TwinError, match="cannot keep tiny in") as caught:
         pull("tiny", tmp_path / "cache", extra=own)
-    assert "TWIN_MODELS" in caught.value.way_out
+    assert "TWIN_MODELS__CACHE" in caught.value.way_out
 
 
 def _hold(lock: str, ready: str) -> None:

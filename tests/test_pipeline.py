@@ -1,0 +1,148 @@
+"""The road with stand-ins for the models: order, staleness, and what the first stages leave behind."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from llm_twin import inspect, pipeline, wiring
+from llm_twin.adapters.standins import HashEmbedder, ScriptedChat
+from llm_twin.errors import InputError
+from llm_twin.settings import Settings
+from llm_twin.text import words
+from llm_twin.types import Sample
+from llm_twin.workspace import Workspace
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """Eight of the sample author's essays, and three by someone else."""
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    chosen = [*sorted((EXAMPLES / "marlow" / "articles").glob("*.md"))[:8]]
+    chosen += sorted((EXAMPLES / "background" / "hale").glob("*.md"))[:3]
+    for path in chosen:
+        (folder / path.name).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
+    monkeypatch.setattr(wiring, "open_embedder", lambda workspace, progress=None: HashEmbedder())
+    monkeypatch.setattr(wiring, "pull_model", lambda workspace, name, progress=None: tmp_path / name)
+    monkeypatch.setattr(wiring, "open_chat", lambda workspace, folder: ScriptedChat(_ask_about))
+    settings = Settings(author="Wren Marlow", sources=({"location": str(corpus)},))  # type: ignore[arg-type]
+    yield Workspace(tmp_path / "home", settings)
+
+
+def _ask_about(messages: list[object]) -> str:
+    telling = sorted(set(words(messages[-1].content)), key=lambda w: (-len(w), w))[:6]  # type: ignore[attr-defined]
+    return '{"instruction": "What do you say of ' + " and ".join(telling) + '?"}'
+
+
+def samples(workspace: Workspace) -> list[Sample]:
+    return pipeline.read_samples(workspace)
+
+
+def test_collect_index_dataset_leave_a_whole_workspace(workspace: Workspace) -> None:
+    collected = pipeline.collect(workspace)
+    indexed = pipeline.index(workspace)
+    made = pipeline.dataset(workspace)
+    assert collected.counts["new"] == 11
+    assert indexed.counts["embedded"] == indexed.counts["chunks"] > 11
+    assert indexed.counts["lines dropped"] > 0
+    assert made.counts["train"] > made.counts["held out"] > 0
+    assert inspect.verify(workspace) == []
+
+
+def test_every_response_is_a_verbatim_span_of_one_document_on_one_side(workspace: Workspace) -> None:
+    pipeline.collect(workspace)
+    pipeline.dataset(workspace)
+    texts = {d.document.id: d.text for d in pipeline.clean_documents(workspace)[0]}
+    sides: dict[str, set[str]] = {}
+    for sample in samples(workspace):
+        assert texts[sample.document_id][sample.start : sample.end] == sample.response
+        assert 40 <= len(words(sample.response)) <= 300
+        sides.setdefault(sample.document_id, set()).add(sample.split)
+    assert {len(split) for split in sides.values()} == {1}
+    assert {s.author for s in samples(workspace)} == {"Wren Marlow"}
+
+
+def test_requests_written_by_the_model_are_kept_over_a_rerun(workspace: Workspace) -> None:
+    pipeline.collect(workspace)
+    pipeline.dataset(workspace)
+    before = (workspace.dataset / "samples.jsonl").read_bytes()
+    assert any(s.written_by == "scripted" for s in samples(workspace))
+    drafts = sorted(workspace.dataset.glob("drafts/*/*.json"))
+    drafts[-1].unlink()  # as if killed before the last batch was written
+    pipeline.dataset(workspace)
+    assert (workspace.dataset / "samples.jsonl").read_bytes() == before
+
+
+def test_only_what_changed_is_stale_and_done_again(workspace: Workspace, corpus: Path) -> None:
+    for stage in ("collect", "index", "dataset"):
+        assert pipeline.is_stale(workspace, stage)
+        pipeline.ROAD[stage][0](workspace, lambda done, total, note="": None)
+        assert not pipeline.is_stale(workspace, stage)
+    changed = sorted(corpus.glob("*.md"))[0]
+    changed.write_text(changed.read_text(encoding="utf-8") + "\n\nA new last paragraph of some words.\n")
+    assert pipeline.is_stale(workspace, "collect")
+    assert not pipeline.is_stale(workspace, "index")
+    assert pipeline.collect(workspace).counts["changed"] == 1
+    assert pipeline.is_stale(workspace, "index")
+    assert pipeline.index(workspace).counts["embedded"] <= 4
+
+
+def test_lost_results_make_a_stage_stale(workspace: Workspace) -> None:
+    pipeline.collect(workspace)
+    pipeline.dataset(workspace)
+    (workspace.dataset / "samples.jsonl").unlink()
+    assert pipeline.is_stale(workspace, "dataset")
+
+
+def test_verify_names_a_sample_that_is_no_span(workspace: Workspace) -> None:
+    pipeline.collect(workspace)
+    pipeline.dataset(workspace)
+    path = workspace.dataset / "samples.jsonl"
+    path.write_text(path.read_text(encoding="utf-8").replace('"response":"', '"response":"Invented. ', 1))
+    assert any("is not a span" in problem for problem in inspect.verify(workspace))
+
+
+def test_verify_names_a_missing_chunk(workspace: Workspace) -> None:
+    pipeline.collect(workspace)
+    pipeline.index(workspace)
+    store = wiring.open_vectors(workspace, HashEmbedder().dimension)
+    store.delete([min(store.chunk_ids())])
+    store.close()
+    assert "index: 1 chunks are missing" in inspect.verify(workspace)
+
+
+def test_an_author_without_writing_is_told_whose_there_is(workspace: Workspace) -> None:
+    pipeline.collect(workspace)
+    other = Workspace(workspace.home, workspace.settings.model_copy(update={"author": "Nobody Here"}))
+    with pytest.raises(InputError, match="Edmund Hale, Wren Marlow"):
+        pipeline.dataset(other)
+
+
+def test_nothing_to_collect_and_nothing_collected_say_what_to_do(tmp_path: Path) -> None:
+    empty = Workspace(tmp_path, Settings(author="X"))
+    for stage in (pipeline.collect, pipeline.index, pipeline.dataset):
+        with pytest.raises(InputError) as caught:
+            stage(empty)
+        assert "twin collect" in caught.value.way_out
+
+
+def test_spread_takes_turns_over_documents() -> None:
+    made = [
+        Sample(
+            id=f"s_{d}{i}", document_id=d, author="A", instruction="?", response="r", start=0, end=1, split="test",
+            written_by="m",
+        )
+        for d, n in (("a", 5), ("b", 1), ("c", 3))
+        for i in range(n)
+    ]  # fmt: skip
+    chosen = pipeline.spread(made, 5)
+    assert sorted(s.document_id for s in chosen) == ["a", "a", "b", "c", "c"]
+    assert chosen == [s for s in made if s in chosen]
