@@ -32,7 +32,7 @@ from llm_twin.files import sync_folder
 from llm_twin.ports import Progress, Vectors, silent
 
 GRAPH = 1
-_BATCH_TOKENS = 2048
+_BATCH_TOKENS = 1024
 _TEXTS_AT_ONCE = 1024
 
 Ids = NDArray[np.int64]

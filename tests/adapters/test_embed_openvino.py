@@ -75,7 +75,7 @@ def test_batches_hold_each_text_once_with_the_longest_first_and_few_tokens() -> 
     for batch in batches:
         lengths = [len(ids[i]) for i in batch]
         assert lengths == sorted(lengths, reverse=True)
-        assert len(batch) * lengths[0] <= 2048
+        assert len(batch) * lengths[0] <= 1024
     padded = sum(len(batch) * len(ids[batch[0]]) for batch in batches)
     assert padded < 1.05 * sum(map(len, ids))
 
