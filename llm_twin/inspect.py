@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from llm_twin import pipeline, wiring
+from llm_twin import freshness, reading, wiring
 from llm_twin.errors import TwinError
 from llm_twin.models import catalogue, damage, pulled
 from llm_twin.models import verify as verify_model
@@ -31,7 +31,7 @@ def status(workspace: Workspace) -> list[dict[str, Any]]:
     for stage in STAGES:
         done = workspace.finished(stage)
         state = (
-            "never run" if done is None else "stale" if pipeline.is_stale(workspace, stage) else "up to date"
+            "never run" if done is None else "stale" if freshness.is_stale(workspace, stage) else "up to date"
         )
         rows.append(
             {
@@ -87,14 +87,14 @@ def verify(workspace: Workspace) -> list[str]:
     checks = {"index": _index_problems, "dataset": _dataset_problems, "train": _training_problems}
     problems = list(_artefact_problems(workspace))
     try:
-        documents, _ = pipeline.clean_documents(workspace)
+        documents, _ = reading.clean_documents(workspace)
     except TwinError as error:
         return [*problems, f"collect: {error}"]
     problems += [
         f"collect: {n} documents have the id {i}" for i, n in _repeated(d.document.id for d in documents)
     ]
     for stage, check in checks.items():
-        if workspace.finished(stage) and not pipeline.is_stale(workspace, stage):
+        if workspace.finished(stage) and not freshness.is_stale(workspace, stage):
             try:
                 problems += [f"{stage}: {problem}" for problem in check(workspace, documents)]
             except (TwinError, OSError, ValueError) as error:
@@ -128,7 +128,7 @@ def _index_problems(workspace: Workspace, documents: list[CleanDocument]) -> Ite
 
 
 def _dataset_problems(workspace: Workspace, documents: list[CleanDocument]) -> Iterator[str]:
-    samples = pipeline.read_samples(workspace)
+    samples = reading.read_samples(workspace)
     texts = {d.document.id: d.text for d in documents}
     sides: dict[str, set[str]] = {}
     for sample in samples:

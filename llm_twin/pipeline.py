@@ -14,17 +14,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llm_twin import wiring
+from llm_twin import freshness, wiring
 from llm_twin.errors import InputError
 from llm_twin.files import write_json, write_lines, write_text
 from llm_twin.ports import Embedder, Progress, silent
-from llm_twin.text import digest
+from llm_twin.reading import clean_documents, own_documents, read_samples
 from llm_twin.types import (
     Answer,
     CleanDocument,
-    Document,
     Message,
-    Sample,
     Sampling,
     Skipped,
     StageReport,
@@ -34,14 +32,9 @@ from llm_twin.workspace import STAGES, Workspace
 
 if TYPE_CHECKING:
     from llm_twin.datasets.instruct import Draft
-    from llm_twin.evaluation.measure import Material, Measured
+    from llm_twin.evaluation.measure import Measured
     from llm_twin.evaluation.report import Report
     from llm_twin.evaluation.retrieval import Retrieval
-    from llm_twin.evaluation.style import Passage
-
-FEATURES, DATASET, TRAINING, EVALUATION = 1, 1, 1, 1
-"""Raised when a stage's code comes to give other results from the same inputs; old results are then stale."""
-
 
 # --- collect: sources -> documents ---------------------------------------------------------------------------
 
@@ -86,52 +79,14 @@ def collect(
         artefacts=(str(workspace.documents),),
         seconds=time.monotonic() - started,
     )
-    return workspace.finish("collect", _collect_inputs(workspace), report)
+    return workspace.finish("collect", freshness.collect_inputs(workspace), report)
 
 
 def _absolute(location: str) -> str:
     return location if "://" in location else str(Path(location).expanduser().resolve())
 
 
-def _collect_inputs(workspace: Workspace) -> str:
-    """Changes when a source is added, a local file changes, or the web is due for another look."""
-    period = workspace.settings.fetch.refresh_hours * 3600
-    parts = [workspace.author]
-    for location, author in workspace.sources():
-        path = Path(location).expanduser()
-        if "://" in location:
-            parts.append(f"{location} {author} {int(time.time() // period) if period else time.time()}")
-        else:
-            parts.append(f"{location} {author} {_listing(path)}")
-    return digest(*parts)
-
-
-def _listing(path: Path) -> str:
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    stats = ((f, f.stat()) for f in files if f.is_file())
-    return digest(*(f"{f} {s.st_size} {s.st_mtime_ns}" for f, s in stats))
-
-
 # --- index: documents -> clean text -> chunks -> vectors -------------------------------------------------------
-
-
-def read_documents(workspace: Workspace) -> list[Document]:
-    """Current documents of all authors; raises InputError when nothing was collected."""
-    if not workspace.documents.exists():
-        raise InputError(f"{workspace.home} holds no documents", "collect some: twin collect ./my-articles")
-    with closing(wiring.open_documents(workspace)) as store:
-        documents = list(store.documents())
-    if not documents:
-        raise InputError(f"{workspace.home} holds no documents", "collect some: twin collect ./my-articles")
-    return documents
-
-
-def clean_documents(workspace: Workspace) -> tuple[list[CleanDocument], tuple[Skipped, ...]]:
-    """All authors' documents, cleaned. Cleaning takes a second, so its result is made anew and never stored."""
-    from llm_twin.features.clean import clean
-
-    cleaned = clean(read_documents(workspace))
-    return list(cleaned.documents), cleaned.skipped
 
 
 def index(workspace: Workspace, progress: Progress = silent) -> StageReport:
@@ -152,7 +107,7 @@ def index(workspace: Workspace, progress: Progress = silent) -> StageReport:
             "seconds": time.monotonic() - started,
         }
     )
-    return workspace.finish("index", _index_inputs(workspace), report)
+    return workspace.finish("index", freshness.index_inputs(workspace), report)
 
 
 def _cleaning_counts(documents: Sequence[CleanDocument]) -> dict[str, int | float]:
@@ -160,17 +115,6 @@ def _cleaning_counts(documents: Sequence[CleanDocument]) -> dict[str, int | floa
     kept = sum(1 for d in documents for line in d.text.split("\n") if line.strip())
     share = round(100 * dropped / max(1, dropped + kept), 1)
     return {"lines dropped": dropped, "lines kept": kept, "dropped %": share}
-
-
-def _documents_fingerprint(workspace: Workspace) -> str:
-    return digest(*(f"{d.id} {d.digest}" for d in read_documents(workspace)))
-
-
-def _index_inputs(workspace: Workspace) -> str:
-    models, adapters = workspace.settings.models, workspace.settings.adapters
-    return digest(
-        str(FEATURES), _documents_fingerprint(workspace), models.embedder, adapters.embedder, adapters.vectors
-    )
 
 
 # --- dataset: clean text -> spans -> samples ---------------------------------------------------------------------
@@ -183,7 +127,7 @@ def dataset(workspace: Workspace, progress: Progress = silent) -> StageReport:
     from llm_twin.datasets.instruct import instruct
 
     started = time.monotonic()
-    inputs = _dataset_inputs(workspace)
+    inputs = freshness.dataset_inputs(workspace)
     settings = workspace.settings.dataset
     own = own_documents(workspace, clean_documents(workspace)[0])
     kept = prepare(
@@ -227,45 +171,11 @@ def dataset(workspace: Workspace, progress: Progress = silent) -> StageReport:
     return workspace.finish("dataset", inputs, report)
 
 
-def own_documents(workspace: Workspace, documents: Sequence[CleanDocument]) -> list[CleanDocument]:
-    """The author's prose: every clean document but code repositories. InputError names who else was collected."""
-    own = [d for d in documents if d.document.author == workspace.author and d.document.kind != "repository"]
-    if not own:
-        others = ", ".join(sorted({d.document.author for d in documents}))
-        raise InputError(
-            f"no writing by {workspace.author} was collected (there is some by {others})",
-            "collect some, or set `author` in twin.toml to one of these names",
-        )
-    return own
-
-
 def _read_draft(path: Path) -> "Draft | None":
     if not path.exists():
         return None
     requests, refused = json.loads(path.read_text(encoding="utf-8"))
     return [(str(request), str(writer)) for request, writer in requests], dict(refused)
-
-
-def _dataset_inputs(workspace: Workspace) -> str:
-    settings = workspace.settings
-    chat = settings.models.chat if settings.dataset.instructions == "model" else ""
-    return digest(
-        str(DATASET),
-        str(FEATURES),
-        _documents_fingerprint(workspace),
-        workspace.author,
-        settings.dataset.model_dump_json(),
-        settings.models.embedder,
-        chat,
-    )
-
-
-def read_samples(workspace: Workspace) -> list[Sample]:
-    """The dataset; raises InputError when it was never made."""
-    path = workspace.dataset / "samples.jsonl"
-    if not path.exists():
-        raise InputError(f"there is no dataset for {workspace.author}", "make it: twin dataset")
-    return [Sample.model_validate_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 # --- train: samples -> LoRA -> a model to serve -----------------------------------------------------------------
@@ -278,7 +188,7 @@ def train(workspace: Workspace, progress: Progress = silent) -> StageReport:
 
     started = time.monotonic()
     samples = read_samples(workspace)
-    inputs = _train_inputs(workspace)
+    inputs = freshness.train_inputs(workspace)
     base = wiring.pull_model(workspace, workspace.settings.models.chat, progress)
     run, model = workspace.run_folder(inputs), workspace.model_folder(inputs)
     write_json(
@@ -295,13 +205,6 @@ def train(workspace: Workspace, progress: Progress = silent) -> StageReport:
         seconds=time.monotonic() - started,
     )
     return workspace.finish("train", inputs, report)
-
-
-def _train_inputs(workspace: Workspace) -> str:
-    samples = (workspace.dataset / "samples.jsonl").read_text(encoding="utf-8")
-    return digest(
-        str(TRAINING), samples, workspace.settings.models.chat, workspace.settings.train.model_dump_json()
-    )
 
 
 def twin_folder(workspace: Workspace) -> Path | None:
@@ -325,17 +228,18 @@ def evaluate(workspace: Workspace, progress: Progress = silent) -> StageReport:
     """Measure the twin beside its base model, and the search; write report.json and report.html."""
     from llm_twin.evaluation.measure import Notes, measure
     from llm_twin.evaluation.report import write_report
+    from llm_twin.material import material
     from llm_twin.training.sft import conversation
 
     started = time.monotonic()
     twin = trained_twin(workspace)
-    inputs = _evaluate_inputs(workspace)
+    inputs = freshness.evaluate_inputs(workspace)
     settings = workspace.settings.evaluate
     folder = workspace.home / "evaluations" / inputs[:12]
     documents, _ = clean_documents(workspace)
     embedder = wiring.open_embedder(workspace, progress)
     measured = measure(
-        _material(workspace, documents),
+        material(workspace, documents),
         wiring.open_chat(workspace, wiring.pull_model(workspace, workspace.settings.models.chat, progress)),
         wiring.open_chat(workspace, twin),
         embedder,
@@ -356,65 +260,6 @@ def evaluate(workspace: Workspace, progress: Progress = silent) -> StageReport:
     return workspace.finish("evaluate", inputs, finished)
 
 
-def _evaluate_inputs(workspace: Workspace) -> str:
-    stages = [workspace.finished(stage) for stage in ("index", "dataset", "train")]
-    return digest(
-        str(EVALUATION),
-        *(stage.fingerprint if stage else "" for stage in stages),
-        workspace.settings.evaluate.model_dump_json(),
-    )
-
-
-def _material(workspace: Workspace, documents: Sequence[CleanDocument]) -> "Material":
-    """What is measured on what: samples spread evenly over documents, and passages by all other authors."""
-    from llm_twin.evaluation.measure import Material
-
-    settings = workspace.settings
-    samples = read_samples(workspace)
-    side = {s.document_id: s.split for s in samples}
-    texts = {d.document.id: d.text for d in documents}
-    train, test = ([s for s in samples if s.split == which] for which in ("train", "test"))
-    others = _others(workspace, documents)
-    return Material(
-        author=workspace.author,
-        train=train,
-        machine=spread(train, settings.evaluate.machine_passages),
-        test=spread(test, settings.evaluate.passages),
-        train_texts=[texts[d] for d, which in side.items() if which == "train"],
-        test_texts=[texts[d] for d, which in side.items() if which == "test"],
-        others_train=others["train"],
-        others_test=others["test"],
-    )
-
-
-def _others(workspace: Workspace, documents: Sequence[CleanDocument]) -> "dict[str, list[Passage]]":
-    """Passages of the other authors, each author's documents split like the author's own."""
-    from llm_twin.datasets.curate import split
-    from llm_twin.datasets.spans import spans
-    from llm_twin.evaluation.style import Passage
-
-    settings = workspace.settings.dataset
-    found: dict[str, list[Passage]] = {"train": [], "test": []}
-    for author in sorted({d.document.author for d in documents} - {workspace.author}):
-        theirs = [d for d in documents if d.document.author == author and d.document.kind != "repository"]
-        sides = split(theirs, settings.test_share, settings.seed, least=1)
-        for document in theirs:
-            for span in spans(document, settings.least_words, settings.target_words, settings.most_words):
-                found[sides[document.document.id]].append(Passage(document.document.id, span.text))
-    return found
-
-
-def spread(samples: Sequence[Sample], most: int) -> list[Sample]:
-    """At most `most` samples, as many of each document as can be, in the order given."""
-    place: dict[str, int] = {}
-    ranked = []
-    for sample in samples:
-        place[sample.document_id] = place.get(sample.document_id, -1) + 1
-        ranked.append((place[sample.document_id], sample))
-    chosen = {s.id for _, s in sorted(ranked, key=lambda pair: (pair[0], pair[1].id))[:most]}
-    return [s for s in samples if s.id in chosen]
-
-
 def _measure_retrieval(
     workspace: Workspace, documents: Sequence[CleanDocument], embedder: Embedder, progress: Progress
 ) -> "Retrieval | None":
@@ -422,6 +267,7 @@ def _measure_retrieval(
     from llm_twin.evaluation import retrieval
     from llm_twin.features.chunk import chunks
     from llm_twin.inference.retrieve import retrieve
+    from llm_twin.material import spread
 
     samples = [s for s in read_samples(workspace) if s.written_by != "template"]
     own = [chunk for d in own_documents(workspace, documents) for chunk in chunks(d, embedder)]
@@ -517,24 +363,13 @@ def ask(workspace: Workspace, question: str, mode: str = "") -> Answer:
 # --- run: whatever is out of date, in order -------------------------------------------------------------------------
 
 Stage = Callable[[Workspace, Progress], StageReport]
-ROAD: dict[str, tuple[Stage, Callable[[Workspace], str]]] = {
-    "collect": (lambda workspace, progress: collect(workspace, (), progress), _collect_inputs),
-    "index": (index, _index_inputs),
-    "dataset": (dataset, _dataset_inputs),
-    "train": (train, _train_inputs),
-    "evaluate": (evaluate, _evaluate_inputs),
+ROAD: dict[str, Stage] = {
+    "collect": lambda workspace, progress: collect(workspace, (), progress),
+    "index": index,
+    "dataset": dataset,
+    "train": train,
+    "evaluate": evaluate,
 }
-
-
-def is_stale(workspace: Workspace, stage: str) -> bool:
-    """Whether a stage never finished, finished on other inputs, or lost its results."""
-    finished = workspace.finished(stage)
-    if finished is None or not all(Path(path).exists() for path in finished.report.artefacts):
-        return True
-    try:
-        return ROAD[stage][1](workspace) != finished.fingerprint
-    except (InputError, FileNotFoundError):
-        return True
 
 
 def run(workspace: Workspace, show: Callable[[str], Progress] = lambda stage: silent) -> list[StageReport]:
@@ -543,7 +378,7 @@ def run(workspace: Workspace, show: Callable[[str], Progress] = lambda stage: si
     Killed anywhere and run again, it ends where an uninterrupted run would have ended.
     """
     reports = []
-    for stage, (do, _) in ROAD.items():
-        if is_stale(workspace, stage):
+    for stage, do in ROAD.items():
+        if freshness.is_stale(workspace, stage):
             reports.append(do(workspace, show(stage)))
     return reports

@@ -1,7 +1,7 @@
 """Every setting, typed, with its default: built once at a front door from twin.toml and the environment.
 
-Later wins: the defaults below, `HOME/twin.toml`, `HOME/.env`, environment variables (`TWIN_ASK__MODE=quote` sets `mode` of
-`[ask]`). An unknown key is an error that names the nearest known one. Secrets are `SecretStr` and never print.
+Later wins: the defaults below, `HOME/twin.toml`, `HOME/.env`, environment variables (`TWIN_ASK__MODE=quote`
+sets `mode` of `[ask]`). An unknown key is an error that names the nearest known one.
 """
 
 import difflib

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from llm_twin import inspect, pipeline, wiring
+from llm_twin import freshness, inspect, material, pipeline, reading, wiring
 from llm_twin.adapters.standins import HashEmbedder, ScriptedChat
 from llm_twin.errors import InputError
 from llm_twin.settings import Settings
@@ -43,7 +43,7 @@ def _ask_about(messages: list[object]) -> str:
 
 
 def samples(workspace: Workspace) -> list[Sample]:
-    return pipeline.read_samples(workspace)
+    return reading.read_samples(workspace)
 
 
 def test_collect_index_dataset_leave_a_whole_workspace(workspace: Workspace) -> None:
@@ -60,7 +60,7 @@ def test_collect_index_dataset_leave_a_whole_workspace(workspace: Workspace) -> 
 def test_every_response_is_a_verbatim_span_of_one_document_on_one_side(workspace: Workspace) -> None:
     pipeline.collect(workspace)
     pipeline.dataset(workspace)
-    texts = {d.document.id: d.text for d in pipeline.clean_documents(workspace)[0]}
+    texts = {d.document.id: d.text for d in reading.clean_documents(workspace)[0]}
     sides: dict[str, set[str]] = {}
     for sample in samples(workspace):
         assert texts[sample.document_id][sample.start : sample.end] == sample.response
@@ -83,15 +83,15 @@ def test_requests_written_by_the_model_are_kept_over_a_rerun(workspace: Workspac
 
 def test_only_what_changed_is_stale_and_done_again(workspace: Workspace, corpus: Path) -> None:
     for stage in ("collect", "index", "dataset"):
-        assert pipeline.is_stale(workspace, stage)
-        pipeline.ROAD[stage][0](workspace, lambda done, total, note="": None)
-        assert not pipeline.is_stale(workspace, stage)
+        assert freshness.is_stale(workspace, stage)
+        pipeline.ROAD[stage](workspace, lambda done, total, note="": None)
+        assert not freshness.is_stale(workspace, stage)
     changed = sorted(corpus.glob("*.md"))[0]
     changed.write_text(changed.read_text(encoding="utf-8") + "\n\nA new last paragraph of some words.\n")
-    assert pipeline.is_stale(workspace, "collect")
-    assert not pipeline.is_stale(workspace, "index")
+    assert freshness.is_stale(workspace, "collect")
+    assert not freshness.is_stale(workspace, "index")
     assert pipeline.collect(workspace).counts["changed"] == 1
-    assert pipeline.is_stale(workspace, "index")
+    assert freshness.is_stale(workspace, "index")
     assert pipeline.index(workspace).counts["embedded"] <= 4
 
 
@@ -99,7 +99,7 @@ def test_lost_results_make_a_stage_stale(workspace: Workspace) -> None:
     pipeline.collect(workspace)
     pipeline.dataset(workspace)
     (workspace.dataset / "samples.jsonl").unlink()
-    assert pipeline.is_stale(workspace, "dataset")
+    assert freshness.is_stale(workspace, "dataset")
 
 
 def test_verify_names_a_sample_that_is_no_span(workspace: Workspace) -> None:
@@ -143,6 +143,6 @@ def test_spread_takes_turns_over_documents() -> None:
         for d, n in (("a", 5), ("b", 1), ("c", 3))
         for i in range(n)
     ]  # fmt: skip
-    chosen = pipeline.spread(made, 5)
+    chosen = material.spread(made, 5)
     assert sorted(s.document_id for s in chosen) == ["a", "a", "b", "c", "c"]
     assert chosen == [s for s in made if s in chosen]
