@@ -95,7 +95,7 @@ def _trim(text: str, start: int, end: int) -> tuple[int, int]:
 
 def heading_text(line: str) -> str:
     """A heading's words, without its marks: `## **Why** \\#1` -> `Why #1`; `C#` and `snake_case` stay whole."""
-    plain = re.sub(r"^#+\s*|(?:^|\s+)#+\s*$|^[=-]+$", "", line.strip(), flags=re.MULTILINE)
+    plain = re.sub(r"^#+\s*|(?<!\S)#+[ \t]*$|^[=-]+$", "", line.strip(), flags=re.MULTILINE)
     return " ".join(_MARKS.sub(lambda mark: mark[1] or "", plain).split())
 
 
