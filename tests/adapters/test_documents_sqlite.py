@@ -172,7 +172,9 @@ while True:
 """
 
 
-@pytest.mark.parametrize("after", [0, 7, 60])
+@pytest.mark.parametrize(
+    "after", [7, pytest.param(0, marks=pytest.mark.slow), pytest.param(60, marks=pytest.mark.slow)]
+)
 def test_kill_9_loses_nothing_that_was_saved(tmp_path: Path, after: int) -> None:
     path = tmp_path / "d.db"
     command = [sys.executable, "-c", _SAVE_FOR_EVER, str(path)]

@@ -151,9 +151,7 @@ while True:
 """
 
 
-@pytest.mark.parametrize(
-    "after", [0, 5, pytest.param(17, marks=pytest.mark.slow), pytest.param(40, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("after", [5, *[pytest.param(n, marks=pytest.mark.slow) for n in (0, 17, 40)]])
 def test_kill_9_loses_nothing_that_returned(tmp_path: Path, after: int) -> None:
     command = [sys.executable, "-c", _WRITE_FOR_EVER, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:

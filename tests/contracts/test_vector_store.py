@@ -239,7 +239,7 @@ def test_closing_twice_is_harmless_and_a_closed_store_says_so(reopen: Open) -> N
         store.chunk_ids()
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(-1, DIMENSION - 1)), max_size=10))
 def test_any_sequence_of_upserts_and_deletes_ends_as_a_dict_would(
     store: VectorStore, steps: list[tuple[str, int]]
