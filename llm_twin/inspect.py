@@ -87,6 +87,8 @@ def verify(workspace: Workspace) -> list[str]:
     checks = {"index": _index_problems, "dataset": _dataset_problems, "train": _training_problems}
     problems = list(_artefact_problems(workspace))
     try:
+        with closing(wiring.open_documents(workspace)) as store:
+            problems += [f"collect: {problem}" for problem in store.verify()]
         documents, _ = reading.clean_documents(workspace)
     except TwinError as error:
         return [*problems, f"collect: {error}"]
@@ -118,6 +120,7 @@ def _index_problems(workspace: Workspace, documents: list[CleanDocument]) -> Ite
     embedder = wiring.open_embedder(workspace)
     wanted = [chunk.id for document in documents for chunk in chunks(document, embedder)]
     with closing(wiring.open_vectors(workspace, embedder.dimension)) as store:
+        yield from store.verify()
         there = store.chunk_ids()
     if missing := set(wanted) - there:
         yield f"{len(missing)} chunks are missing"

@@ -19,6 +19,7 @@ from llm_twin.errors import InputError
 from llm_twin.files import write_json, write_lines, write_text
 from llm_twin.ports import Embedder, Progress, silent
 from llm_twin.reading import clean_documents, own_documents, read_samples
+from llm_twin.text import digest
 from llm_twin.types import (
     Answer,
     CleanDocument,
@@ -139,7 +140,7 @@ def dataset(workspace: Workspace, progress: Progress = silent) -> StageReport:
         (settings.least_words, settings.target_words, settings.most_words),
     )
     embedder = wiring.open_embedder(workspace, progress)
-    drafts = workspace.dataset / "drafts" / inputs[:12]
+    drafts = workspace.dataset / "drafts" / digest(inputs, *(span.text for span, _ in kept.spans))[:12]
     model = None
     if settings.instructions == "model":
         model = wiring.open_chat(

@@ -45,6 +45,10 @@ class DocumentStore(Protocol):
         """Remove a document and its versions; unknown ids are ignored."""
         ...
 
+    def verify(self) -> list[str]:
+        """What is wrong with the stored data, a line each; empty when all of it reads well."""
+        ...
+
     def close(self) -> None:
         """Release the store; calling it twice is harmless."""
         ...
@@ -65,7 +69,9 @@ class VectorStore(Protocol):
         """Ids of the chunks that match."""
         ...
 
-    def search_dense(self, vector: Vectors, limit: int, where: Where = Where(), exact: bool = False) -> list[Hit]:
+    def search_dense(
+        self, vector: Vectors, limit: int, where: Where = Where(), exact: bool = False
+    ) -> list[Hit]:
         """Nearest chunks by cosine (the score), best first. `vector` has shape (dimension,)."""
         ...
 
@@ -75,6 +81,10 @@ class VectorStore(Protocol):
 
     def optimize(self) -> None:
         """Build the approximate index where the store has one; blocks until done."""
+        ...
+
+    def verify(self) -> list[str]:
+        """What is wrong with the stored data, a line each; empty when all of it reads well."""
         ...
 
     def close(self) -> None:

@@ -37,7 +37,9 @@ def adapter(port: str, name: str) -> Callable[..., Any]:
     try:
         return cast(Callable[..., Any], getattr(import_module(module), function))
     except ImportError as error:
-        raise MissingPart(f"adapters.{port} = {name!r} needs {error.name}", f"pip install {error.name}") from error
+        raise MissingPart(
+            f"adapters.{port} = {name!r} needs {error.name}", f"pip install {error.name}"
+        ) from error
     except AttributeError as error:
         raise InputError(f"adapters.{port}: {module} has no {function}") from error
 

@@ -40,7 +40,9 @@ class Workspace:
     def author(self) -> str:
         """Whose twin this is; raises InputError when twin.toml does not say."""
         if not self.settings.author:
-            raise InputError(f"{self.home} does not say whose twin it is", 'run `twin init "Your Name"` first')
+            raise InputError(
+                f"{self.home} does not say whose twin it is", 'run `twin init "Your Name"` first'
+            )
         return self.settings.author
 
     @property
@@ -77,7 +79,9 @@ class Workspace:
         try:
             return Finished.model_validate_json(path.read_text()) if path.exists() else None
         except ValidationError as error:
-            raise InputError(f"{path} is damaged", "delete it: the stage runs again and finds its results") from error
+            raise InputError(
+                f"{path} is damaged", "delete it: the stage runs again and finds its results"
+            ) from error
 
     def finish(self, stage: str, fingerprint: str, report: StageReport) -> StageReport:
         """Note that `stage` finished on the inputs of `fingerprint`."""
@@ -95,7 +99,10 @@ class Workspace:
     def remember(self, sources: list[tuple[str, str | None]]) -> None:
         """Add to what `twin run` collects."""
         listed = {(s.location, s.author) for s in self.settings.sources}
-        write_json(self.home / "sources.json", [s for s in dict.fromkeys([*self.sources(), *sources]) if s not in listed])
+        write_json(
+            self.home / "sources.json",
+            [s for s in dict.fromkeys([*self.sources(), *sources]) if s not in listed],
+        )
 
     @contextmanager
     def locked(self, wait_seconds: float = 0.0) -> Iterator[None]:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-
 from llm_twin import prompts
 from llm_twin.datasets.spans import Span
 from llm_twin.ports import ChatModel, Embedder, Progress, Vectors, silent
