@@ -15,6 +15,7 @@ from llm_twin.types import CleanDocument, Skipped, Split
 
 _SHINGLE = 5
 _PERMUTATIONS = 128
+_CANDIDATE_SHARE = 0.7
 _LEAST_TEST = 3
 CONTAMINATION_N = 13
 
@@ -33,39 +34,43 @@ def split(
     """Side of each document by id: a share of the documents, at least `least`, is held out.
 
     A document's place in the order depends on its id and `seed` only, so new documents move few old ones.
-    Raises InputError under twice `least` documents, where neither side would mean anything.
+    As many at least stay for training. Raises InputError under twice `least` documents, where neither
+    side would mean anything.
     """
     if len(documents) < 2 * least:
         raise InputError(
             f"{len(documents)} documents by one author are too few to train on some and measure on others",
             f"collect at least {2 * least}",
         )
-    held_out = max(least, round(test_share * len(documents)))
+    held_out = min(max(least, round(test_share * len(documents))), len(documents) - least)
     order = sorted(documents, key=lambda d: digest(str(seed), d.document.id))
     return {d.document.id: "test" if i < held_out else "train" for i, d in enumerate(order)}
 
 
 def without_near_duplicates(found: Sequence[Span], sides: dict[str, Split], threshold: float) -> Kept:
-    """Drop spans whose word 5-grams overlap an earlier one's by a Jaccard similarity over `threshold`.
+    """Drop spans whose word 5-grams overlap an earlier one's by a Jaccard similarity of at least `threshold`.
 
-    Test spans are placed first, so that between a test span and its training twin the latter goes.
+    MinHash finds the candidates, and their true similarity decides. Test spans are placed first, so that
+    between a test span and its training twin the latter goes.
     """
     from datasketch import MinHashLSH
 
-    index = MinHashLSH(threshold=threshold, num_perm=_PERMUTATIONS)
+    index = MinHashLSH(threshold=_CANDIDATE_SHARE * threshold, num_perm=_PERMUTATIONS)
     kept: list[tuple[Span, Split]] = []
+    shingles: list[set[str]] = []
     dropped = []
     for span in sorted(found, key=lambda s: sides[s.document.document.id] != "test"):
-        side = sides[span.document.document.id]
-        sketch = _sketch(span.text)
-        twins = [kept[int(key)] for key in index.query(sketch)]
-        if twins:
-            across = any(other != side for _, other in twins)
+        side, grams = sides[span.document.document.id], _shingles(span.text)
+        sketch = _sketch(grams)
+        near = [int(key) for key in index.query(sketch) if _jaccard(shingles[int(key)], grams) >= threshold]
+        if near:
+            across = any(kept[i][1] != side for i in near)
             why = "near-duplicate of a held-out span" if across else "near-duplicate of another span"
             dropped.append(Skipped(what=f"{span.document.document.title} [{span.start}:{span.end}]", why=why))
             continue
         index.insert(str(len(kept)), sketch)
         kept.append((span, side))
+        shingles.append(grams)
     return Kept(tuple(kept), tuple(dropped))
 
 
@@ -90,13 +95,21 @@ def without_contamination(kept: Kept, most: float, n: int = CONTAMINATION_N) -> 
     return Kept(tuple(clean), tuple(dropped))
 
 
-def _sketch(text: str) -> object:
+def _shingles(text: str) -> set[str]:
+    """The word 5-grams of a text; of a shorter one, all its words as one."""
+    found = words(text)
+    return {" ".join(gram) for gram in ngrams(found, min(_SHINGLE, max(1, len(found))))}
+
+
+def _jaccard(one: set[str], other: set[str]) -> float:
+    return len(one & other) / max(1, len(one | other))
+
+
+def _sketch(shingles: set[str]) -> object:
     from datasketch import MinHash
 
     sketch = MinHash(num_perm=_PERMUTATIONS, seed=1)
-    found = words(text)
-    for gram in ngrams(found, min(_SHINGLE, max(1, len(found)))):
-        sketch.update(" ".join(gram).encode())
+    sketch.update_batch([gram.encode() for gram in sorted(shingles)])
     return sketch
 
 

@@ -9,12 +9,13 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from llm_twin.text import Block, blocks, sentences, words
+from llm_twin.text import Block, blocks, code_lines, sentences, words
 from llm_twin.types import CleanDocument
 
-_PROSE = ("paragraph", "list", "quote")
 _LINK = re.compile(r"https?://\S+|\[[^\]]*\]\([^)]*\)|\[\d+\]")
 _GLUED = re.compile(r"[a-z][.!?][A-Z][a-z]|[a-z]{2}[A-Z][a-z]+[A-Z]?[a-z]* [a-z]+[A-Z]")
+_MARK = re.compile(r"[>\s]*(?:[-*+•→↳]|\d+\\?[.)])\s")
+_SENTENCE_END = re.compile(r"[.!?…:;][\"”’')\]*_`]*\s*$")
 _LONGEST_SENTENCE = 80
 
 
@@ -62,39 +63,58 @@ def _runs(text: str) -> Iterator[list[Block]]:
     """Neighbouring prose blocks with nothing but white space between them."""
     run: list[Block] = []
     for block in blocks(text):
-        if block.kind in _PROSE:
-            run.append(block)
-            continue
-        if run:
+        if run and (text[run[-1].end : block.start].strip() or not _is_prose_block(text, block)):
             yield run
-        run = []
+            run = []
+        if _is_prose_block(text, block):
+            run.append(block)
     if run:
         yield run
+
+
+def _is_prose_block(text: str, block: Block) -> bool:
+    """Paragraphs, and lists and quotations without code in them."""
+    if block.kind == "paragraph":
+        return True
+    return block.kind in ("list", "quote") and not code_lines(text[block.start : block.end])
 
 
 def _pieces(text: str, block: Block) -> Iterator[tuple[int, int, bool]]:
     """(start, end, ends the block?) of a block's sentences; the lines of a list are never split from their marks."""
     body = text[block.start : block.end]
-    if block.kind == "paragraph":
-        found = [(a, b) for a, b in sentences(body)]
-    else:
-        found = [(m.start(), m.end()) for m in re.finditer(r"\S[^\n]*", body)]
+    found = list(sentences(body) if block.kind == "paragraph" else _lines(body))
     for i, (a, b) in enumerate(found):
         yield block.start + a, block.start + b, i == len(found) - 1
+
+
+def _lines(body: str) -> Iterator[tuple[int, int]]:
+    """The lines of a list or quotation, those that go on with a sentence joined to the one before."""
+    start, end, goes_on = 0, 0, False
+    for match in re.finditer(r"[^\n]*\n?", body):
+        line = match.group()
+        blank = not line.strip("> \t\n")
+        if end and (blank or not goes_on or _MARK.match(line)):
+            yield start, end
+            end = 0
+        if not blank:
+            start = start if end else match.start() + len(line) - len(line.lstrip())
+            end, goes_on = match.start() + len(line.rstrip()), not _SENTENCE_END.search(line)
+    if end:
+        yield start, end
 
 
 def _packed(
     text: str, pieces: Sequence[tuple[int, int, bool]], least: int, target: int, most: int
 ) -> Iterator[tuple[int, int]]:
     """Pack neighbouring sentences up to about `target` words, ending with a paragraph where one ends in time."""
-    start, size, previous = -1, 0, 0
+    start, size, previous, longest = -1, 0, -1, min(most, _LONGEST_SENTENCE)
     for (begin, end, last), following in zip(pieces, [*pieces[1:], None], strict=True):
         length = len(words(text[begin:end]))
-        if length > _LONGEST_SENTENCE or size + length > most:
+        if length > longest or size + length > most:
             if size >= least:
                 yield start, previous
             start, size = -1, 0
-            if length > _LONGEST_SENTENCE:
+            if length > longest:
                 continue
         start = begin if start < 0 else start
         size, previous = size + length, end
