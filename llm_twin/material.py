@@ -37,10 +37,14 @@ def _others(workspace: Workspace, documents: Sequence[CleanDocument]) -> dict[st
     found: dict[str, list[Passage]] = {"train": [], "test": []}
     for author in sorted({d.document.author for d in documents} - {workspace.author}):
         theirs = [d for d in documents if d.document.author == author and d.document.kind != "repository"]
-        sides = split(theirs, settings.test_share, settings.seed, least=1)
+        # One piece by someone cannot be on both sides; it helps to fit the verifier.
+        both = len(theirs) > 1
+        sides = split(theirs, settings.test_share, settings.seed, least=1) if both else {}
         for document in theirs:
             for span in spans(document, settings.least_words, settings.target_words, settings.most_words):
-                found[sides[document.document.id]].append(Passage(document.document.id, span.text))
+                found[sides.get(document.document.id, "train")].append(
+                    Passage(document.document.id, span.text)
+                )
     return found
 
 
