@@ -1,0 +1,229 @@
+"""Answering a question from what the author wrote, with sources: written by a model, or quoted word for word.
+
+Every citation of an Answer resolves to a chunk that was retrieved. When nothing relevant is found the answer
+says so, and no model is asked. Not covered: checking that what a model writes is true to the passages
+(`cite` says what a citation is worth; "quote" mode cannot misstate), and rewriting a follow-up question.
+"""
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from typing import Literal, cast
+
+from llm_twin import prompts
+from llm_twin.errors import InputError, TwinError
+from llm_twin.inference.cite import CitedText, Sources, without_citations
+from llm_twin.inference.quote import Quote, quotes
+from llm_twin.inference.retrieve import RELEVANT, distinct, pack, relevant, search
+from llm_twin.ports import ChatModel, Embedder, VectorStore
+from llm_twin.text import words
+from llm_twin.types import Answer, Hit, Message, Sampling, Where
+
+SYSTEM_PROMPT, ANSWER_PROMPT, NOTHING_PROMPT = "twin.v1", "answer.v1", "nothing.v1"
+_HISTORY_SHARE = 1 / 3
+
+Piece = str | Answer
+
+
+def ask(
+    question: str,
+    author: str,
+    store: VectorStore,
+    embedder: Embedder,
+    model: ChatModel | None,
+    mode: str = "write",
+    sampling: Sampling = Sampling(),
+    budget: int = 900,
+    passages: int = 5,
+    history: Sequence[Message] = (),
+    on_text: Callable[[str], None] = lambda text: None,
+    least: float = RELEVANT,
+) -> Answer:
+    """The answer to `question`; `on_text` is handed the text piece by piece. Everything else is as in `stream`."""
+    pieces = stream(
+        question, author, store, embedder, model, mode, sampling, budget, passages, history, least
+    )
+    for piece in pieces:
+        if isinstance(piece, Answer):
+            return piece
+        on_text(piece)
+    raise TwinError("the answer broke off")
+
+
+def stream(
+    question: str,
+    author: str,
+    store: VectorStore,
+    embedder: Embedder,
+    model: ChatModel | None,
+    mode: str = "write",
+    sampling: Sampling = Sampling(),
+    budget: int = 900,
+    passages: int = 5,
+    history: Sequence[Message] = (),
+    least: float = RELEVANT,
+) -> Iterator[Piece]:
+    """Pieces of text as they come, whose join is the text of the Answer that comes last.
+
+    `mode` is "write" (by `model`, from at most `passages` passages) or "quote" (the author's own sentences;
+    `model` may be None). `budget` is the most tokens, as the model counts them, of passages and earlier turns
+    together; `history` holds those turns, oldest first, of which the newest that fit a third of the budget are
+    kept. `least` is the cosine from which passages count as relevant. Closing the iterator stops the model.
+    Raises InputError for a question without words, an unknown mode, or a question that the model has no room for.
+    """
+    _check(question, mode, model)
+    turns = [turn for turn in history if turn.role != "system"]
+    found = search(_query(question, turns), store, embedder, Where(author=author), 2 * passages)
+    if not relevant(found, least):
+        yield from _nothing(question, mode)
+    elif mode == "quote":
+        yield from _quoted(question, distinct(found.hits)[:passages], embedder)
+    elif model is not None:
+        asked = _Prompt(question, author, model, sampling.max_tokens, budget)
+        messages, hits = asked.fill(found.hits, passages, turns)
+        yield from _written(question, messages, hits, embedder, model, sampling)
+
+
+def _check(question: str, mode: str, model: ChatModel | None) -> None:
+    if not words(question):
+        raise InputError(f"there is no question in {question!r}", "ask in words")
+    if mode not in ("write", "quote"):
+        raise InputError(f"there is no mode {mode!r}", "answer in mode write or quote")
+    if mode == "write" and model is None:
+        raise InputError("no model was given to write the answer", "name one, or answer in mode quote")
+
+
+def _query(question: str, turns: Sequence[Message]) -> str:
+    """What to search for: a follow-up leans on the question before it."""
+    asked = [turn.content for turn in turns if turn.role == "user"]
+    return "\n".join([*asked[-1:], question])
+
+
+def _nothing(question: str, mode: str) -> Iterator[Piece]:
+    text = prompts.render(NOTHING_PROMPT)
+    yield text
+    yield Answer(question=question, text=text, mode=_mode(mode), found=False)
+
+
+def _quoted(question: str, hits: Sequence[Hit], embedder: Embedder) -> Iterator[Piece]:
+    """The chosen sentences; those that stand side by side stay so, others are set apart."""
+    chosen = quotes(question, hits, embedder)
+    if not chosen:  # nothing but code or fragments
+        yield from _nothing(question, "quote")
+        return
+    sources = Sources(hits, question, embedder)
+    text = ""
+    for i, quote in enumerate(chosen):
+        before = "" if i == 0 else " " if _adjoin(chosen[i - 1], quote) else "\n\n"
+        piece = f"{before}{quote.text} [{sources.number(quote.hit)}]"
+        text += piece
+        yield piece
+    yield _answer(question, text, "quote", sources, hits)
+
+
+def _adjoin(a: Quote, b: Quote) -> bool:
+    """Whether nothing but white space stands between two sentences of a passage."""
+    same = a.hit.chunk.id == b.hit.chunk.id
+    return same and a.end <= b.start and not a.hit.chunk.text[a.end : b.start].strip()
+
+
+def _written(
+    question: str,
+    messages: Sequence[Message],
+    hits: Sequence[Hit],
+    embedder: Embedder,
+    model: ChatModel,
+    sampling: Sampling,
+) -> Iterator[Piece]:
+    sources = Sources(hits, question, embedder)
+    cited = CitedText(sources)
+    text = ""
+    with closing(cast(Generator[str, None, None], model.stream(messages, sampling))) as pieces:
+        for piece in _shown(pieces, cited):
+            text += piece
+            yield piece
+    if not text:
+        raise TwinError(f"{model.name} wrote nothing", "ask in other words, or answer in mode quote")
+    yield _answer(question, text, "write", sources, hits)
+
+
+def _shown(pieces: Iterator[str], cited: CitedText) -> Iterator[str]:
+    for piece in pieces:
+        if shown := cited.add(piece):
+            yield shown
+    if shown := cited.finish():
+        yield shown
+
+
+def _answer(question: str, text: str, mode: str, sources: Sources, hits: Sequence[Hit]) -> Answer:
+    return Answer(
+        question=question,
+        text=text,
+        mode=_mode(mode),
+        found=True,
+        citations=sources.citations(),
+        hits=tuple(hits),
+    )
+
+
+def _mode(mode: str) -> Literal["write", "quote"]:
+    return "quote" if mode == "quote" else "write"
+
+
+class _Prompt:
+    """One question's prompt, filled as far as its budget and the model's context allow."""
+
+    def __init__(self, question: str, author: str, model: ChatModel, max_tokens: int, budget: int) -> None:
+        self._question, self._author, self._model = question, author, model
+        self._bare = model.count_tokens(self._messages([], []))
+        free = model.context - max_tokens - self._bare
+        self._most = self._bare + min(budget, free)
+        if free <= 0:
+            raise InputError(
+                f"the question takes {self._bare} tokens and the answer up to {max_tokens}, "
+                f"but {model.name} has room for {model.context}",
+                "ask a shorter question, or for a shorter answer",
+            )
+
+    def fill(
+        self, hits: Sequence[Hit], passages: int, turns: Sequence[Message]
+    ) -> tuple[list[Message], list[Hit]]:
+        """The messages, and the hits whose passages they hold. InputError when not one passage fits."""
+        kept = self._newest(turns)
+        room = self._room([], kept)
+        fitting = pack(hits, room, self._tokens)[:passages]
+        while fitting and self._room(fitting, kept) < 0:  # pieces together can count more than alone
+            fitting = fitting[:-1]
+        if not fitting:
+            raise InputError(
+                f"no passage fits the {room} tokens that are left",
+                "raise the budget, or ask a shorter question",
+            )
+        return self._messages(fitting, kept), fitting
+
+    def _newest(self, turns: Sequence[Message]) -> list[Message]:
+        """The newest turns that fit their share of the budget, beginning with a question."""
+        least = self._room([], []) * (1 - _HISTORY_SHARE)
+        for first, turn in enumerate(turns):
+            if turn.role == "user" and self._room([], turns[first:]) >= least:
+                return list(turns[first:])
+        return []
+
+    def _room(self, hits: Sequence[Hit], turns: Sequence[Message]) -> int:
+        return self._most - self._model.count_tokens(self._messages(hits, turns))
+
+    def _tokens(self, hit: Hit) -> int:
+        return self._model.count_tokens(self._messages([hit], [])) - self._bare
+
+    def _messages(self, hits: Sequence[Hit], turns: Sequence[Message]) -> list[Message]:
+        system = prompts.render(SYSTEM_PROMPT, author=self._author)
+        asked = prompts.render(
+            ANSWER_PROMPT, question=self._question, passages=[hit.chunk.text for hit in hits]
+        )
+        earlier = [
+            Message(
+                role=turn.role,
+                content=without_citations(turn.content) if turn.role == "assistant" else turn.content,
+            )
+            for turn in turns
+        ]
+        return [Message(role="system", content=system), *earlier, Message(role="user", content=asked)]

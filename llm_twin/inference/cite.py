@@ -1,0 +1,205 @@
+"""Citations: `[n]` behind each sentence of an answer that a passage supports, added while the text still comes.
+
+The numbers are ours, given in the order of first use and built from what was retrieved, so each resolves to
+a chunk; numbers that the model wrote itself are taken out. A citation says that the passage speaks of the same
+things in much the same words. Not covered: whether it agrees; "the pump never failed" would be given the
+passage that says it failed twice.
+"""
+
+import re
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+
+from llm_twin.inference.retrieve import pieces_vectors
+from llm_twin.ports import Embedder, Vectors
+from llm_twin.text import blocks, sentences, words
+from llm_twin.types import Citation, Hit
+
+SUPPORTED = 0.6
+_COMMON_WORDS = """
+a about after all also am an and any are as at be because been before but by can could did do does for from
+get got had has have he her here him his how i if in into is it its just like me more most my no not now of on
+one only or other our out over own she should so some such than that the their them then there these they this
+those to too up us very was we well were what when where which while who why will with would you your
+it's i'm i've i'd i'll that's there's don't doesn't didn't isn't wasn't can't couldn't you've you'd he'd
+she'd we've it'd they're you're
+"""
+_COMMON = frozenset(_COMMON_WORDS.split())
+_MARKER = re.compile(r"[ \t]*\[\d+(?:[,;–\- ]+\d+)*\](?!\()")
+# The end of the text so far, if it may be a model's marker, or the start of a sentence after a finished one.
+_UNDECIDED = re.compile(r"(?:[ \t]*\[[\d,;–\- ]*\]?|(?<=[.!?…])['\"”’)\]*_»]*\s+\S*)$")
+_FENCE = "```"
+
+
+class Sources:
+    """The passages behind one answer: which of them supports a sentence, and the numbers given so far."""
+
+    def __init__(self, hits: Sequence[Hit], question: str, embedder: Embedder) -> None:
+        self._hits, self._embedder = hits, embedder
+        self._asked = _telling(question)
+        self._numbers: dict[str, int] = {}
+
+    def number(self, hit: Hit) -> int:
+        """The citation number of a passage, the next free one at its first use."""
+        return self._numbers.setdefault(hit.chunk.id, len(self._numbers) + 1)
+
+    def citations(self) -> tuple[Citation, ...]:
+        """What the numbers given so far stand for, in their order."""
+        chunks = {hit.chunk.id: hit.chunk for hit in self._hits}
+        return tuple(
+            Citation(
+                number=number,
+                chunk_id=chunk_id,
+                document_id=chunks[chunk_id].document_id,
+                title=chunks[chunk_id].title,
+                url=chunks[chunk_id].url,
+                start=chunks[chunk_id].start,
+                end=chunks[chunk_id].end,
+            )
+            for chunk_id, number in self._numbers.items()
+        )
+
+    def support(self, sentence: str) -> Hit | None:
+        """The passage that supports `sentence` best, if one does well enough.
+
+        Support is the mean of two numbers from 0 to 1: the cosine with the nearest sentence of the passage, and
+        the share of the sentence's telling words (those that the question brought up left out) that stand in the
+        passage. A passage that lacks a number of the sentence does not support it. Measured with qwen2.5-coder-0.5b on
+        28 questions about the sample corpus: 95% of the 82 sentences that it wrote are supported by their own
+        passages, 8% by the nearest five passages of other documents.
+        """
+        telling = _telling(sentence)
+        if not telling or not self._hits:
+            return None
+        telling = (telling - self._asked) or telling
+        nearest = self._nearest(pieces_vectors([sentence], self._embedder)[0])
+        scores = [
+            (near + len(telling & known) / len(telling)) / 2 if _figures(telling) <= known else 0.0
+            for near, known in zip(nearest, self._words, strict=True)
+        ]
+        best = int(np.argmax(scores))
+        return self._hits[best] if scores[best] >= SUPPORTED else None
+
+    def _nearest(self, vector: Vectors) -> list[float]:
+        """For each passage, the cosine of its sentence nearest to `vector`."""
+        return [float((vectors @ vector).max()) for vectors in self._vectors]
+
+    @cached_property
+    def _words(self) -> list[frozenset[str]]:
+        return [_known(hit.chunk.embedded_text) for hit in self._hits]
+
+    @cached_property
+    def _vectors(self) -> list[Vectors]:
+        """Vectors of each passage's sentences; made at the first sentence, so that the first word need not wait."""
+        pieces = [_sentences(hit.chunk.text) for hit in self._hits]
+        vectors = pieces_vectors([piece for each in pieces for piece in each], self._embedder)
+        cuts = np.cumsum([len(each) for each in pieces])[:-1]
+        return [np.asarray(part, np.float32) for part in np.split(vectors, cuts)]
+
+
+class CitedText:
+    """Text as it comes from a model, with citations where sentences end. Join what `add` and `finish` return."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        self._pending = ""
+        self._shown = 0
+        self._begun = self._code = False
+
+    def add(self, piece: str) -> str:
+        """What can be shown now that `piece` has come: all but what may belong behind a citation."""
+        self._take(piece)
+        return self._closed_sentences(last=False) + self._show()
+
+    def finish(self) -> str:
+        """What is left when no more text comes."""
+        self._take("", last=True)
+        self._pending = self._pending.rstrip()
+        return self._closed_sentences(last=True)
+
+    def _take(self, piece: str, last: bool = False) -> None:
+        shown, unseen = self._pending[: self._shown], self._pending[self._shown :] + piece
+        if not self._begun:
+            unseen = unseen.lstrip()
+            self._begun = bool(unseen)
+        self._pending = shown + (unseen if self._code else _without_markers(shown, unseen, last))
+
+    def _closed_sentences(self, last: bool) -> str:
+        shown = ""
+        while (end := self._sentence_end(last)) is not None:
+            shown += self._close(end)
+        return shown
+
+    def _sentence_end(self, last: bool) -> int | None:
+        """Where the first sentence of what is pending ends; None when it may go on."""
+        start = len(self._pending) - len(self._pending.lstrip())
+        line, newline, _ = self._pending[start:].partition("\n")
+        if not line:
+            return None
+        if not self._code and not line.startswith(_FENCE):
+            (_, end), *others = sentences(line)
+            # The next sentence's first word must be whole: "e.g. t" does not tell yet what "e.g. the" will.
+            if others and (newline or last or " " in line[others[0][0] :]):
+                return start + end
+        return start + len(line.rstrip()) if newline or last else None
+
+    def _close(self, end: int) -> str:
+        """The rest of the sentence that ends at `end`, with its citation."""
+        sentence = self._pending[:end].strip()
+        end = max(end, self._shown)
+        rest = self._pending[self._shown : end]
+        self._pending, self._shown = self._pending[end:], 0
+        if sentence.startswith(_FENCE):
+            self._code = not self._code
+            return rest
+        return rest if self._code or sentence.startswith("#") else rest + self._mark(sentence)
+
+    def _mark(self, sentence: str) -> str:
+        hit = self._sources.support(sentence)
+        return f" [{self._sources.number(hit)}]" if hit else ""
+
+    def _show(self) -> str:
+        undecided = None if self._code else _UNDECIDED.search(self._pending, self._shown)
+        end = undecided.start() if undecided else len(self._pending.rstrip())
+        shown = self._pending[self._shown : end]
+        self._shown = max(self._shown, end)
+        return shown
+
+
+def _without_markers(before: str, text: str, last: bool) -> str:
+    """`text` without bracketed numbers, except in `inline code`, which may have begun `before` it."""
+
+    def kept(found: re.Match[str]) -> str:
+        in_code = (before.count("`") + text.count("`", 0, found.start())) % 2
+        may_be_link = found.end() == len(text) and not last  # "[1]" now, "[1](https://…)" with the next piece
+        return found.group() if in_code or may_be_link else ""
+
+    return _MARKER.sub(kept, text)
+
+
+def without_citations(text: str) -> str:
+    """An answer as the model should see it in the next turn: without our numbers."""
+    return _MARKER.sub("", text)
+
+
+def _sentences(text: str) -> list[str]:
+    found = [
+        text[block.start + start : block.start + end]
+        for block in blocks(text)
+        for start, end in sentences(text[block.start : block.end])
+    ]
+    return found or [text]
+
+
+def _telling(text: str) -> frozenset[str]:
+    return _known(text) - _COMMON
+
+
+def _known(text: str) -> frozenset[str]:
+    return frozenset(words(text.replace("’", "'")))
+
+
+def _figures(telling: frozenset[str]) -> frozenset[str]:
+    return frozenset(word for word in telling if word[0].isdigit())
