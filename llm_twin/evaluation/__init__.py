@@ -1,1 +1,1 @@
-"""Evaluation: does it sound like the person, and does it make sense? Each score with its floor, ceiling and interval."""
+"""Evaluation: does it sound like the person, and does it make sense? Scores with floor, ceiling, interval."""

@@ -30,7 +30,9 @@ def mean_log_likelihood(scored: Scored) -> NDArray[np.float64]:
 def perplexity(base: Scored, twin: Scored, document_ids: Sequence[str], draws: Draws) -> Perplexity:
     """exp of minus the mean log probability over all tokens, with intervals over documents."""
     before, after = (_perplexities(scored, document_ids, draws) for scored in (base, twin))
-    return Perplexity(base=estimate(before), twin=estimate(after), change=estimate(after / before - 1))
+    return Perplexity(
+        base=estimate(before, draws), twin=estimate(after, draws), change=estimate(after / before - 1, draws)
+    )
 
 
 def _perplexities(scored: Scored, document_ids: Sequence[str], draws: Draws) -> NDArray[np.float64]:

@@ -23,7 +23,7 @@ class Retrieval(BaseModel):
 
 
 def sources(sample: Sample, chunks: Sequence[Chunk]) -> set[str]:
-    """Ids of the chunks that hold the sample's answer: at least half of the answer, or half of the chunk, lies in it."""
+    """Ids of the chunks that hold the sample's answer: half of the answer, or of the chunk, lies in it."""
     found = set()
     for chunk in chunks:
         if chunk.document_id == sample.document_id:
@@ -61,12 +61,11 @@ def _aggregated(
     values: dict[str, dict[str, float]] = {_RECALL: {}, _NDCG: {}}
     for metric in ir_measures.iter_calc(measures, relevant, ranked):
         values[str(metric.measure)][metric.query_id] = metric.value
-    draws = draw([q.document_id for q in questions])
+    documents = [q.document_id for q in questions]
+    draws = draw(documents)
     recall, ndcg = (
         # A question without any hit is missing from the run and counts as 0.
-        estimate(
-            draws.mean(np.array([by.get(q.id, 0.0) for q in questions]), [q.document_id for q in questions])
-        )
+        estimate(draws.mean(np.array([by.get(q.id, 0.0) for q in questions]), documents), draws)
         for by in (values[_RECALL], values[_NDCG])
     )
     return Retrieval(questions=len(questions), recall_at_5=recall, ndcg_at_10=ndcg)

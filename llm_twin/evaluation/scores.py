@@ -51,12 +51,12 @@ def scores(model: str, quantities: Mapping[str, Bracketed], documents: Sequence[
     placed = {name: _placed(q, model, documents, draws) for name, q in quantities.items()}
     sense = np.clip(np.minimum.reduce([placed["relevance"], placed["fluency"], placed["variety"]]), 0, 1)
     return Scores(
-        style=estimate(placed["style"]),
-        relevance=estimate(placed["relevance"]),
-        fluency=estimate(placed["fluency"]),
-        variety=estimate(placed["variety"]),
-        sense=estimate(sense),
-        twin=estimate(harmonic(placed["style"], sense)),
+        style=estimate(placed["style"], draws),
+        relevance=estimate(placed["relevance"], draws),
+        fluency=estimate(placed["fluency"], draws),
+        variety=estimate(placed["variety"], draws),
+        sense=estimate(sense, draws),
+        twin=estimate(harmonic(placed["style"], sense), draws),
         raw={name: float(np.nanmean(q.values[model])) for name, q in quantities.items()},
     )
 
@@ -65,7 +65,10 @@ def difference(
     first: str, second: str, quantities: Mapping[str, Bracketed], documents: Sequence[str], draws: Draws
 ) -> Estimate:
     """Twin score of `first` less that of `second`, paired draw by draw."""
-    return estimate(_twin(first, quantities, documents, draws) - _twin(second, quantities, documents, draws))
+    first_less_second = _twin(first, quantities, documents, draws) - _twin(
+        second, quantities, documents, draws
+    )
+    return estimate(first_less_second, draws)
 
 
 def _twin(model: str, quantities: Mapping[str, Bracketed], documents: Sequence[str], draws: Draws) -> Array:
