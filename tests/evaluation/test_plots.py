@@ -1,0 +1,59 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llm_twin.evaluation.intervals import Estimate
+from llm_twin.evaluation.plots import Axis, axis_from_zero, curve, running_mean, score_axis
+
+NUMBERS = st.floats(-50, 50)
+
+
+def estimate(low: float, value: float, high: float) -> Estimate:
+    return Estimate(low=low, value=value, high=high)
+
+
+def test_an_axis_places_values_in_percent_and_keeps_the_rest_at_its_ends() -> None:
+    axis = Axis(-1, 3)
+    assert [axis.at(v) for v in (-1, 0, 1, 3, -9, 9)] == [0, 25, 50, 100, 0, 100]
+    assert [axis.beyond(v) for v in (-1, 3, -1.1, 3.1)] == ["", "", "left", "right"]
+
+
+@given(st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS).map(sorted), max_size=5))
+def test_a_score_axis_always_shows_floor_and_ceiling_well_apart(found: list[list[float]]) -> None:
+    axis = score_axis([estimate(*three) for three in found])
+    assert axis.at(0) > 0 and axis.at(1) < 100
+    assert axis.at(1) - axis.at(0) > 40
+    for low, _, high in found:
+        if low >= -0.5 and high <= 1.75:
+            assert not axis.beyond(low) and not axis.beyond(high)
+
+
+def test_an_axis_from_zero_shows_its_largest_value() -> None:
+    assert axis_from_zero([3, 7]).at(7) == pytest.approx(100 / 1.05, abs=0.01)
+    assert axis_from_zero([0.0, 0.0]).at(0) == axis_from_zero([]).at(0) == 0
+
+
+def test_a_curve_runs_from_upper_left_to_lower_right() -> None:
+    drawn = curve([(10, 4.0), (20, 3.0), (40, 2.0)])
+    assert drawn.points == "0.00,0.00 33.33,50.00 100.00,100.00"
+    assert (drawn.low, drawn.high, drawn.smooth) == (2.0, 4.0, "")
+    assert drawn.rows == ((10, 4.0), (20, 3.0), (40, 2.0))
+
+
+def test_one_point_and_a_flat_line_are_curves_too() -> None:
+    assert curve([(5, 2.0)]).points == "0.00,0.00"
+    assert curve([(1, 2.0), (2, 2.0)]).points == "0.00,0.00 100.00,0.00"
+
+
+def test_a_long_curve_is_smoothed_and_its_table_is_short() -> None:
+    drawn = curve([(i, 10.0 - i % 2) for i in range(100)])
+    heights = [float(pair.split(",")[1]) for pair in drawn.smooth.split()]
+    assert len(heights) == 100
+    assert all(40 < height < 60 for height in heights)
+    assert len(drawn.rows) == 10
+    assert (drawn.rows[0], drawn.rows[-1]) == ((0, 10.0), (99, 9.0))
+
+
+def test_the_running_mean_by_hand() -> None:
+    assert running_mean([1, 2, 3, 10], 1) == [1.5, 2, 5, 6.5]
+    assert running_mean([1, 5], 0) == [1, 5]
