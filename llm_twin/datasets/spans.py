@@ -63,11 +63,12 @@ def _runs(text: str) -> Iterator[list[Block]]:
     """Neighbouring prose blocks with nothing but white space between them."""
     run: list[Block] = []
     for block in blocks(text):
-        if run and (text[run[-1].end : block.start].strip() or not _is_prose_block(text, block)):
+        if not _is_prose_block(text, block):
+            continue
+        if run and text[run[-1].end : block.start].strip():
             yield run
             run = []
-        if _is_prose_block(text, block):
-            run.append(block)
+        run.append(block)
     if run:
         yield run
 

@@ -141,6 +141,34 @@ def test_a_request_that_other_documents_answer_better_is_refused(cleaned: MakeCl
     assert samples[0].written_by == TEMPLATE and samples[0].response == bread.text
 
 
+def test_spans_of_the_same_document_may_answer_it_too(cleaned: MakeClean) -> None:
+    sentences = [SUBJECTS["bread"], *(f"Owls hunt voles number {i} at night." for i in range(8))]
+    document = cleaned(" ".join(sentences), title="All")
+    places = [(document.text.index(each), len(each)) for each in sentences]
+    found: Spans = [(Span(document, at, at + length, ()), "train") for at, length in places]
+    model = Recording(lambda messages: json.dumps({"instruction": "Which owls hunt voles at night?"}))
+    samples, refused = make(found, model)
+    assert samples[0].written_by == "recording" and "other documents answer it better" not in refused
+
+
+def test_requests_of_later_batches_are_held_against_their_own_spans(cleaned: MakeClean) -> None:
+    texts = [f"Loaf{i} yeast{i} flour{i} salt{i}." for i in range(BATCH)]
+    texts += [f"Owls hunt voles at night for reason{i}." for i in range(8)]
+    found: Spans = [(Span(cleaned(text, title=text), 0, len(text), ()), "train") for text in texts]
+    samples, refused = make(found, Recording(questions))
+    assert refused == {} and {sample.written_by for sample in samples} == {"recording"}
+
+
+def test_templates_of_later_batches_name_their_own_spans_words(cleaned: MakeClean) -> None:
+    texts = ["".join(f"{letter * n} " for n in (5, 6, 7)).strip() + "." for letter in "abcdefghijklmnopqrstu"]
+    document = cleaned(" ".join(texts), title="All")
+    places = [(document.text.index(each), len(each)) for each in texts]
+    samples, _ = make([(Span(document, at, at + length, ()), "train") for at, length in places], None)
+    assert len(samples) == len(texts) > BATCH
+    for sample in samples[1:]:
+        assert sample.instruction.split("touching on ")[1].rstrip(".").split(" and ")[0] in sample.response
+
+
 def test_one_request_is_not_asked_twice(subjects: Spans, cleaned: MakeClean) -> None:
     twin = cleaned(SUBJECTS["owls"], title="Owls again")
     found: Spans = [subjects[0], (Span(twin, 0, len(twin.text), ()), "train")]

@@ -136,5 +136,11 @@ def test_what_reads_as_prose(text: str, expected: bool) -> None:
     assert is_prose(text) is expected
 
 
+def test_what_no_one_would_read_aloud_is_left_out(cleaned: MakeClean) -> None:
+    links = " ".join(f"Page{i} on [it](https://e.x/long/address/{i})." for i in range(20))
+    text = f"{sentence(45)}\n\n# Links\n\n{links}\n\n# End\n\n{sentence(45, 60)}"
+    assert [span.text for span in spans(cleaned(text))] == [sentence(45), sentence(45, 60)]
+
+
 def test_nothing_gives_no_spans(cleaned: MakeClean) -> None:
     assert spans(cleaned("")) == spans(cleaned("# Only\n\n```\ncode\n```")) == []

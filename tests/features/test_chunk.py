@@ -168,16 +168,32 @@ def test_long_paragraphs_are_cut_at_sentences(cleaned: Cleaned) -> None:
 
 
 def test_long_lists_are_cut_between_items(cleaned: Cleaned) -> None:
-    text = "\n".join(f"- item {i} goes on\n  over a second line" for i in range(12))
-    made = chunks(cleaned(text), HashEmbedder(window=50), target=30)
+    text = "\n".join(f"- Item {i} begins. It goes on\n  over a second line." for i in range(12))
+    made = chunks(cleaned(text), HashEmbedder(window=50), target=33)
     assert len(made) > 2
-    assert all(c.text.startswith("- item") and c.text.endswith("line") for c in made)
+    assert all(c.text.startswith("- Item") and c.text.endswith("line.") for c in made)
 
 
 def test_a_sentence_without_end_is_cut_between_words(cleaned: Cleaned) -> None:
     text = words_of(300)
     made = chunks(cleaned(text), HashEmbedder(window=50), target=30)
     assert " ".join(chunk.text for chunk in made) == text
+
+
+def test_tokens_smaller_than_words_do_not_cut_them(cleaned: Cleaned) -> None:
+    text = words_of(300, "word")
+    made = chunks(cleaned(text), LetterEmbedder(window=50), target=30)
+    assert len(made) > 10 and " ".join(chunk.text for chunk in made) == text
+
+
+def test_a_passage_of_more_tokens_than_its_document_had_there_is_cut_again(cleaned: Cleaned) -> None:
+    document, embedder = (
+        cleaned("\n\n".join(words_of(10, name) for name in "abcdefghijklmnop")),
+        FussyEmbedder(window=40),
+    )
+    made = chunks(document, embedder, target=30)
+    assert embedder.token_offsets(document.text)[0] == (0, 6)  # but 2 characters in a chunk
+    check(document, embedder, made)
 
 
 def test_a_word_without_end_is_cut_at_all(cleaned: Cleaned) -> None:
