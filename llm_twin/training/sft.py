@@ -6,6 +6,7 @@ order of samples. Not covered: more than one device, and quantised training.
 """
 
 import json
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from llm_twin import prompts
 from llm_twin.errors import InputError, MissingPart
-from llm_twin.files import write_json
+from llm_twin.files import sync_folder, write_json
 from llm_twin.ports import Progress, Tracker, silent
 from llm_twin.types import Message, Recipe, Sample
 
@@ -24,7 +25,11 @@ _COMPLETE = "COMPLETE"
 
 
 class Trained(BaseModel):
-    """What a run did; written as `trained.json` when it is finished, and only then."""
+    """What a run did; written as `trained.json` when it is finished, and only then.
+
+    Tokens and seconds count the steps that led to the result, those before a restart included. Losses are
+    in nats per token of the author's, each a mean over a tenth of the run.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -54,23 +59,35 @@ def encode(sample: Sample, tokenizer: Any, template: str, end_of_turn: int) -> d
 
 
 def sft(
-    samples: Sequence[Sample], base: Path, run: Path, recipe: Recipe, tracker: Tracker, progress: Progress = silent
+    samples: Sequence[Sample],
+    base: Path,
+    run: Path,
+    recipe: Recipe,
+    tracker: Tracker,
+    progress: Progress = silent,
 ) -> Trained:
     """Train on the train side of `samples`; the adapter is `run/adapter`. A finished run returns at once.
 
+    `base` is a prepared model folder, `run` a folder of this run alone: what lies in it is gone on from.
     Raises InputError when there is nothing to train on, MissingPart without the `train` extra.
     """
     finished = run / "trained.json"
     if finished.exists():
         return Trained.model_validate_json(finished.read_text())
     _require_train_extra()
+    from llm_twin.training.load import quiet
+
     rows, too_long = _rows(samples, base, recipe)
-    trainer = _trainer(rows, base, run, recipe, tracker, progress)
-    started = time.monotonic()
-    trainer.train(resume_from_checkpoint=last_checkpoint(run))
-    tracker.finish()
-    trainer.save_model(str(run / "adapter"))
-    trained = _trained(trainer, rows, too_long, recipe, time.monotonic() - started)
+    checkpoint = last_checkpoint(run)
+    clock = _Clock(_seconds_before(checkpoint))
+    with quiet():
+        trainer = _trainer(rows, base, run, recipe, _reporter(tracker, progress, clock))
+        trainer.train(resume_from_checkpoint=checkpoint)
+        seconds = clock.seconds()
+        tracker.finish()
+        trainer.save_model(str(run / "adapter"))
+    _sync(run / "adapter")
+    trained = _trained(trainer.state, len(rows), too_long, seconds)
     write_json(finished, trained.model_dump())
     return trained
 
@@ -94,41 +111,55 @@ def _rows(samples: Sequence[Sample], base: Path, recipe: Recipe) -> tuple[list[d
     card = json.loads((base / "model.json").read_text())
     tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
     template = (base / "chat_template.jinja").read_text()
-    rows = [encode(s, tokenizer, template, int(card["eos_token_ids"][0])) for s in samples if s.split == "train"]
+    rows = [
+        encode(s, tokenizer, template, int(card["eos_token_ids"][0])) for s in samples if s.split == "train"
+    ]
+    if not rows:
+        raise InputError(
+            "there are no samples to train on", "collect more writing: twin collect ./my-articles"
+        )
     fitting = [row for row in rows if len(row["input_ids"]) <= recipe.max_tokens]
     if not fitting:
         raise InputError(
-            f"no training sample fits {recipe.max_tokens} tokens ({len(rows)} are there)",
-            "collect more writing, or raise train.max_tokens",
+            f"none of {len(rows)} training samples fits {recipe.max_tokens} tokens", "raise train.max_tokens"
         )
     return fitting, len(rows) - len(fitting)
 
 
-def _trainer(
-    rows: list[dict[str, list[int]]], base: Path, run: Path, recipe: Recipe, tracker: Tracker, progress: Progress
-) -> Any:
+def _trainer(rows: list[dict[str, list[int]]], base: Path, run: Path, recipe: Recipe, reporter: Any) -> Any:
     from datasets import Dataset
     from peft import LoraConfig
-    from transformers import set_seed
+    from transformers import PrinterCallback, set_seed
 
+    from llm_twin.training.load import load_base
     from llm_twin.training.loss import ResponseTrainer
 
     set_seed(recipe.seed)
     model, tokenizer = load_base(base)
-    lora = LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=0.0, target_modules="all-linear")
-    return ResponseTrainer(
+    lora = LoraConfig(
+        r=recipe.rank,
+        lora_alpha=recipe.alpha,
+        lora_dropout=0.0,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+    trainer = ResponseTrainer(
         model=model,
         args=_arguments(run, recipe, len(rows)),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
         peft_config=lora,
-        callbacks=[_reporter(tracker, progress, sum(len(r["input_ids"]) for r in rows) / len(rows), recipe)],
+        callbacks=[reporter],
     )
+    trainer.remove_callback(PrinterCallback)  # the reporter speaks for the run
+    return trainer
 
 
 def _arguments(run: Path, recipe: Recipe, rows: int) -> Any:
     import torch
     from trl import SFTConfig
+
+    from llm_twin.training.load import has_bfloat16
 
     steps = max(1, round(recipe.epochs * rows / recipe.batch_size))
     return SFTConfig(
@@ -140,10 +171,10 @@ def _arguments(run: Path, recipe: Recipe, rows: int) -> Any:
         warmup_steps=round(recipe.warmup_share * steps),
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},
-        gradient_checkpointing=False,
+        activation_checkpointing=False,
         bf16=has_bfloat16(),
         use_cpu=not torch.cuda.is_available(),
-        train_sampling_strategy="group_by_length",
+        include_num_input_tokens_seen="non_padding",
         logging_steps=1,
         save_steps=recipe.save_every,
         save_total_limit=2,
@@ -155,78 +186,82 @@ def _arguments(run: Path, recipe: Recipe, rows: int) -> Any:
     )
 
 
-def load_base(base: Path) -> tuple[Any, Any]:
-    """The base model and its tokenizer, ready for PEFT, from a prepared folder (GGUF or safetensors).
+class _Clock:
+    """Seconds spent on a run, those before a restart included."""
 
-    Weights are kept in bfloat16 where the machine multiplies it natively: it halves the time of a step.
-    """
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    def __init__(self, before: float) -> None:
+        self.before = before
+        self.start()
 
-    card = json.loads((base / "model.json").read_text())
-    gguf = {"gguf_file": card["source_file"]} if str(card["source_file"]).endswith(".gguf") else {}
-    dtype = torch.bfloat16 if has_bfloat16() else torch.float32
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, **gguf)
-    # GGUF weights come dequantised, yet still marked as quantised, which trainers refuse.
-    if hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config
-    model.is_quantized, model.hf_quantizer = False, None
-    return model, AutoTokenizer.from_pretrained(base)
+    def start(self) -> None:
+        """Begin to count, or begin again."""
+        self.started = time.monotonic()
+
+    def seconds(self) -> float:
+        """Until now."""
+        return self.before + time.monotonic() - self.started
 
 
-def has_bfloat16() -> bool:
-    """Whether this machine multiplies bfloat16 natively."""
-    import torch
-
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+def _seconds_before(checkpoint: str | None) -> float:
+    return float(json.loads((Path(checkpoint) / _COMPLETE).read_text())) if checkpoint else 0.0
 
 
-def _reporter(tracker: Tracker, progress: Progress, tokens_a_row: float, recipe: Recipe) -> Any:
+def _reporter(tracker: Tracker, progress: Progress, clock: _Clock) -> Any:
     from transformers import TrainerCallback
 
-    class Reporter(TrainerCallback):  # type: ignore[misc]
+    class Reporter(TrainerCallback):
         """Hands each logged step on, and marks checkpoints as complete once they are."""
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.started, self.first = time.monotonic(), state.global_step
+            self.seen = state.num_input_tokens_seen
+            clock.start()
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             if "loss" not in logs:
                 return
-            seconds = time.monotonic() - self.started
-            rate = (state.global_step - self.first) * recipe.batch_size * tokens_a_row / seconds
+            rate = (state.num_input_tokens_seen - self.seen) / (clock.seconds() - clock.before)
             metrics = {k: float(logs[k]) for k in ("loss", "learning_rate", "grad_norm") if k in logs}
             tracker.log(state.global_step, {**metrics, "tokens_per_second": rate})
             progress(state.global_step, state.max_steps, f"loss {metrics['loss']:.3f} · {rate:.0f} tokens/s")
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            write_json(Path(args.output_dir) / f"checkpoint-{state.global_step}" / _COMPLETE, state.global_step)
+            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            _sync(folder)
+            write_json(folder / _COMPLETE, clock.seconds())
 
     return Reporter()
 
 
-def _trained(trainer: Any, rows: list[dict[str, list[int]]], too_long: int, recipe: Recipe, seconds: float) -> Trained:
-    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+def _trained(state: Any, samples: int, too_long: int, seconds: float) -> Trained:
+    losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
     window = max(1, len(losses) // 10)
-    steps = trainer.state.global_step
-    tokens = round(steps * recipe.batch_size * sum(len(r["input_ids"]) for r in rows) / len(rows))
     return Trained(
-        samples=len(rows),
+        samples=samples,
         too_long=too_long,
-        steps=steps,
-        tokens=tokens,
+        steps=state.global_step,
+        tokens=state.num_input_tokens_seen,
         first_loss=sum(losses[:window]) / window,
         last_loss=sum(losses[-window:]) / window,
         seconds=seconds,
-        tokens_per_second=tokens / seconds,
+        tokens_per_second=state.num_input_tokens_seen / seconds,
     )
+
+
+def _sync(folder: Path) -> None:
+    """Have the files of `folder` on disk before anything says that they are there."""
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    sync_folder(folder)
 
 
 def _require_train_extra() -> None:
     from importlib.util import find_spec
 
-    missing = [name for name in ("torch", "transformers", "trl", "peft") if find_spec(name) is None]
+    missing = [
+        name
+        for name in ("torch", "transformers", "trl", "peft", "accelerate", "datasets")
+        if find_spec(name) is None
+    ]
     if missing:
         raise MissingPart(f"training needs {', '.join(missing)}", "pip install 'llm-twin[train]'")
