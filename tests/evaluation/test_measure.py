@@ -184,6 +184,7 @@ def test_a_twin_with_the_authors_habits_scores_and_the_base_model_does_not(
     )  # this base model always says the same as its floor
     assert found.twin.style.value == pytest.approx(1, abs=0.1)
     assert found.twin.fluency.value > 0.7
+    assert found.base.variety.value > 0.5  # its floor is what it says, said twice
     assert found.twin.twin.low > found.base.twin.high
     assert found.difference.value == pytest.approx(found.twin.twin.value - found.base.twin.value)
     assert found.style_floor < 0.2 < 0.8 < found.style_ceiling
