@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 _SWITCH = threading.Lock()
-"""Whether control tokens are read as such is a switch on the tokenizer, so one thread at a time may set it."""
+"""Whether control tokens are read as such is a switch on the tokenizer, so one thread at a time may use it."""
 
 
 def render(name: str, **values: Any) -> str:
@@ -72,25 +72,21 @@ def chat_ids(
     pieces = re.split("\x00(\\d+)\x00", chat_prompt(template, marked, reply))
     ids: list[int] = []
     for place, piece in enumerate(pieces):
-        if place % 2:
-            ids += _plain_ids(tokenizer, messages[int(piece)].content)
-        else:
-            ids += tokenizer.encode(piece, add_special_tokens=False).ids
+        written = place % 2 == 1
+        ids += _ids(tokenizer, messages[int(piece)].content if written else piece, plain=written)
     return ids
 
 
 def reply_ids(tokenizer: "Tokenizer", text: str, end_of_turn: int) -> list[int]:
     """Token ids of a reply and the end of its turn: what training learns and scoring scores."""
-    return [*_plain_ids(tokenizer, text), end_of_turn]
+    return [*_ids(tokenizer, text, plain=True), end_of_turn]
 
 
-def _plain_ids(tokenizer: "Tokenizer", text: str) -> list[int]:
+def _ids(tokenizer: "Tokenizer", text: str, plain: bool) -> list[int]:
+    """Token ids of `text`, in which control tokens are characters when `plain`."""
     with _SWITCH:
-        tokenizer.encode_special_tokens = True
-        try:
-            return list(tokenizer.encode(text, add_special_tokens=False).ids)
-        finally:
-            tokenizer.encode_special_tokens = False
+        tokenizer.encode_special_tokens = plain
+        return list(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
 def _refuse(message: str) -> None:
