@@ -101,7 +101,7 @@ def page(report: Report) -> str:
         report=report,
         m=report.measured,
         axes=_axes(report),
-        curve=plots.curve(report.losses) if report.losses else None,
+        curve=plots.curve(report.losses) if len(report.losses) > 1 else None,
         weakest=weakest(report.measured.twin) if report.measured.twin else "",
         senses=SENSES,
         answers=[(answer, linked(answer), _passages(answer)) for answer in report.answers],

@@ -238,8 +238,8 @@ def test_a_twin_that_is_no_better_or_worse_is_said_to_be_so() -> None:
     worse = measured(difference=about(-0.2), twin=of(0.02, 0.3, 0.9, 0.9))
     text = seen(page(report(measured=worse)))
     assert "further from Wren Marlow than its base model" in text
-    assert "pays for that in sense: 0.30 against 0.55" in text
-    assert "pays for" not in seen(page(report()))
+    assert "makes less sense: 0.30 against 0.55" in text
+    assert "makes less sense" not in seen(page(report()))
 
 
 @pytest.mark.parametrize(
@@ -302,6 +302,11 @@ def test_what_was_not_measured_is_said_or_left_out() -> None:
     assert "No writing by other people was there" in text
     for left_out in ("Learning", "Asked, and answered", "three hands", "minutes of"):
         assert left_out not in text
+
+
+def test_one_step_is_no_curve() -> None:
+    assert "Learning" not in seen(page(report(losses=((1, 2.0),))))
+    assert "Learning" in seen(page(report(losses=((1, 2.0), (2, 2.0)))))
 
 
 def test_the_headline_has_the_figures_with_their_intervals() -> None:
