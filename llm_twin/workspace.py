@@ -6,8 +6,9 @@ inputs equals the one noted when it last finished; notes are written last, so a 
 
 import fcntl
 import json
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -77,15 +78,18 @@ class Workspace:
         """The note of a stage; None when it never finished."""
         path = self.home / "state" / f"{stage}.json"
         try:
-            return Finished.model_validate_json(path.read_text()) if path.exists() else None
+            note = Finished.model_validate_json(path.read_text()) if path.exists() else None
         except ValidationError as error:
             raise InputError(
                 f"{path} is damaged", "delete it: the stage runs again and finds its results"
             ) from error
+        return note and note.model_copy(update={"report": _placed(note.report, lambda p: str(self.home / p))})
 
     def finish(self, stage: str, fingerprint: str, report: StageReport) -> StageReport:
-        """Note that `stage` finished on the inputs of `fingerprint`."""
-        note = Finished(fingerprint=fingerprint, report=report)
+        """Note that `stage` finished on the inputs of `fingerprint`; returns the report."""
+        # Paths are noted as they lie in the workspace, so that a copy of it is a twin of its own.
+        inside = _placed(report, lambda p: os.path.relpath(p, self.home))
+        note = Finished(fingerprint=fingerprint, report=inside)
         write_json(self.home / "state" / f"{stage}.json", note.model_dump(mode="json"))
         return report
 
@@ -115,6 +119,10 @@ class Workspace:
                     raise TwinError(f"another twin command is writing to {self.home}", "wait for it to end")
                 time.sleep(0.1)
             yield
+
+
+def _placed(report: StageReport, place: Callable[[str], str]) -> StageReport:
+    return report.model_copy(update={"artefacts": tuple(place(path) for path in report.artefacts)})
 
 
 def _flock(descriptor: int) -> bool:

@@ -30,6 +30,17 @@ def test_a_note_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert (note.fingerprint, note.report) == ("abc", report)
 
 
+def test_a_moved_workspace_keeps_its_results(tmp_path: Path) -> None:
+    there = workspace(tmp_path / "a")
+    result = tmp_path / "a" / "models" / "twin"
+    result.mkdir(parents=True)
+    there.finish("train", "abc", StageReport(stage="train", artefacts=(str(result),)))
+    (tmp_path / "a").rename(tmp_path / "b")
+    note = workspace(tmp_path / "b").finished("train")
+    assert note is not None
+    assert note.report.artefacts == (str(tmp_path / "b" / "models" / "twin"),)
+
+
 def test_a_damaged_note_says_which_file(tmp_path: Path) -> None:
     there = workspace(tmp_path)
     (tmp_path / "state").mkdir()
