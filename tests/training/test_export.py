@@ -1,6 +1,7 @@
 """Merging and exporting: tiny models of each architecture in full, the small real one against PEFT's own words."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from llm_twin import gguf_file
+from llm_twin import gguf_file, prompts
 from llm_twin.errors import InputError, TwinError
 from llm_twin.models import damage, read_card, verify
 from llm_twin.training import export as exporting
 from llm_twin.training.export import F16, Q8_0, SAFETENSORS, export, gguf_obstacle
+from llm_twin.types import Completion, Message, Sampling
 
 MakeModel = Callable[..., Path]
 
@@ -210,3 +212,94 @@ def test_what_cannot_become_gguf_can_be_asked_beforehand(
     card = json.loads((base / "model.json").read_text()) | {"architecture": "mamba"}
     (tmp_path / "model.json").write_text(json.dumps(card))
     assert "mamba" in (gguf_obstacle(tmp_path) or "")
+
+
+QUESTIONS = (
+    "What is a tide?",
+    "How do you repair a clock that runs slow?",
+    "Name three colours.",
+    "Why is bread good?",
+)
+CONVERSATIONS = [[Message(role="user", content=question)] for question in QUESTIONS]
+GREEDY = Sampling(max_tokens=24, temperature=0)
+
+
+@pytest.fixture(scope="module")
+def smol_twin(
+    tmp_path_factory: pytest.TempPathFactory, smol_model: Path, random_lora: MakeModel
+) -> tuple[Path, Path]:
+    """The small real model's twin by a random LoRA, and the LoRA."""
+    folder = tmp_path_factory.mktemp("smol")
+    adapter = random_lora(smol_model, folder / "adapter", rank=8, size=0.02)
+    return export(smol_model, adapter, folder / "twin", "smol-twin"), adapter
+
+
+@pytest.fixture(scope="module")
+def by_peft(smol_model: Path, smol_twin: tuple[Path, Path]) -> list[str]:
+    """What PEFT's model says, in float32, greedily."""
+    from peft import PeftModel
+
+    from llm_twin.training.load import load_base, quiet
+
+    with quiet():
+        model, _ = load_base(smol_model, torch.float32)
+        return greedy(PeftModel.from_pretrained(model, str(smol_twin[1])), smol_twin[0])
+
+
+def greedy(model: Any, folder: Path) -> list[str]:
+    """Texts by transformers' own loop, for the prompts that serving would use."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    template, ends = (folder / "chat_template.jinja").read_text(), list(read_card(folder).eos_token_ids)
+    texts = []
+    for messages in CONVERSATIONS:
+        prompt = torch.tensor([prompts.chat_ids(tokenizer, template, messages)])
+        settings = {"max_new_tokens": GREEDY.max_tokens, "do_sample": False, "pad_token_id": ends[0]}
+        with torch.no_grad():
+            found = model.generate(
+                input_ids=prompt, attention_mask=torch.ones_like(prompt), eos_token_id=ends, **settings
+            )
+        texts.append(tokenizer.decode(found[0, prompt.shape[1] :].tolist()).strip())
+    return texts
+
+
+def served(folder: Path, file: str, scratch: Path, texts: list[str]) -> tuple[list[Completion], np.ndarray]:
+    """Greedy answers of one of the folder's files by OpenVINO GenAI, and its log-probabilities of `texts`."""
+    from llm_twin.adapters.chat_openvino import OpenVinoChat
+
+    view = scratch / file
+    view.mkdir()
+    for name in (file, "tokenizer.json", "chat_template.jinja"):
+        os.link(folder / name, view / name)
+    card = json.loads((folder / "model.json").read_text()) | {"serving": file}
+    (view / "model.json").write_text(json.dumps(card))
+    chat = OpenVinoChat(view)
+    answers, scores = chat.generate(CONVERSATIONS, GREEDY), np.concatenate(chat.score(CONVERSATIONS, texts))
+    chat.close()
+    return answers, scores
+
+
+@pytest.mark.slow
+def test_the_served_f16_file_says_word_for_word_what_peft_says(
+    smol_model: Path, smol_twin: tuple[Path, Path], by_peft: list[str], tmp_path: Path
+) -> None:
+    answers, half = served(smol_twin[0], F16, tmp_path, by_peft)
+    assert [answer.text for answer in answers] == by_peft
+    assert all(answer.completion_tokens > 10 for answer in answers)
+    base, before = served(smol_model, "serving.gguf", tmp_path, by_peft)
+    assert [answer.text for answer in base] != by_peft  # the LoRA says something else than the base
+    assert before.mean() < half.mean() - 0.05
+
+    _, eighth = served(smol_twin[0], Q8_0, tmp_path, by_peft)
+    assert eighth.mean() == pytest.approx(half.mean(), abs=0.02)
+
+
+@pytest.mark.slow
+def test_the_safetensors_say_word_for_word_what_peft_says(
+    smol_twin: tuple[Path, Path], by_peft: list[str]
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(smol_twin[0] / SAFETENSORS, dtype=torch.float32)
+    assert greedy(model, smol_twin[0]) == by_peft

@@ -265,7 +265,7 @@ def test_the_loss_is_the_models_own_cross_entropy_on_the_responses(
 
 
 @pytest.mark.slow
-def test_the_small_real_model_learns_and_survives_a_kill(
+def test_the_small_real_model_learns_and_goes_on_from_a_checkpoint(
     smol_model: Path, make_samples: MakeSamples, tmp_path: Path
 ) -> None:
     recipe = RECIPE.model_copy(update={"learning_rate": 1e-3})
