@@ -1,0 +1,178 @@
+"""What only the OpenVINO adapter promises; the rest is in tests/contracts/test_chat_model.py."""
+
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from llm_twin.adapters.chat_openvino import OpenVinoChat
+from llm_twin.errors import InputError, MissingPart, TwinError
+from llm_twin.models import read_card, write_card
+from llm_twin.types import Message, Sampling
+
+GREEDY = Sampling(max_tokens=16, temperature=0)
+HELLO = [Message(role="user", content="Say hello.")]
+
+
+@pytest.fixture(scope="module")
+def chat(smol_model: Path) -> Iterator[OpenVinoChat]:
+    model = OpenVinoChat(smol_model)
+    yield model
+    model.close()
+
+
+@pytest.fixture
+def copied(smol_model: Path, tmp_path: Path) -> Path:
+    """A folder of the model that a test may damage."""
+    return Path(shutil.copytree(smol_model, tmp_path / "model"))
+
+
+def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MissingPart, match=str(tmp_path / "none")):
+        OpenVinoChat(tmp_path / "none")
+
+
+@pytest.mark.slow
+def test_a_model_cut_short_is_refused_before_the_engine_crashes_on_it(copied: Path) -> None:
+    with (copied / "serving.gguf").open("r+b") as file:
+        file.truncate(3_000_000)
+    with pytest.raises(InputError, match=r"serving\.gguf has 3000000 bytes"):
+        OpenVinoChat(copied)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", [b"\0" * 4, b"GGUF\3\0\0\0"])
+def test_a_file_of_the_right_size_that_is_no_model_is_an_error_with_a_way_out(
+    copied: Path, start: bytes
+) -> None:
+    size = (copied / "serving.gguf").stat().st_size
+    (copied / "serving.gguf").unlink()
+    (copied / "serving.gguf").write_bytes(start + b"\0" * (size - len(start)))
+    with pytest.raises(TwinError, match=r"serving\.gguf") as raised:
+        OpenVinoChat(copied).generate([HELLO], GREEDY)
+    assert "twin models" in raised.value.way_out
+
+
+@pytest.mark.slow
+def test_a_model_without_a_file_to_serve_says_so(copied: Path) -> None:
+    card = json.loads((copied / "model.json").read_text())
+    (copied / "model.json").write_text(json.dumps(card | {"serving": None}))
+    with pytest.raises(InputError, match=str(copied)) as raised:
+        OpenVinoChat(copied)
+    assert "GGUF" in raised.value.way_out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("schema", ["{", '{"type": "nonsense"}', '{"type": 3}'])
+def test_a_schema_that_is_none_is_refused_and_the_model_goes_on(chat: OpenVinoChat, schema: str) -> None:
+    sampling = GREEDY.model_copy(update={"json_schema": schema})
+    with pytest.raises(InputError, match="JSON schema") as raised:
+        chat.generate([HELLO, HELLO], sampling)
+    assert ".cc:" not in str(raised.value)
+    with pytest.raises(InputError, match="JSON schema"):
+        list(chat.stream(HELLO, sampling))
+    assert list(chat.stream(HELLO, GREEDY))
+    assert chat.generate([HELLO], GREEDY)[0].text
+
+
+@pytest.mark.slow
+def test_a_score_that_does_not_fit_is_refused(chat: OpenVinoChat) -> None:
+    with pytest.raises(InputError, match=str(chat.context)):
+        chat.score([HELLO], ["owl " * chat.context])
+
+
+@pytest.mark.slow
+def test_a_batch_that_is_interrupted_leaves_nothing_behind(chat: OpenVinoChat) -> None:
+    def interrupt(done: int, total: int, note: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        chat.generate([HELLO] * 3, GREEDY, interrupt)
+    seen: list[int] = []
+    (done,) = chat.generate([HELLO], GREEDY, lambda done, total, note: seen.append(total))
+    assert done.text and set(seen) == {1}
+
+
+@pytest.mark.slow
+def test_the_same_prompt_twice_in_a_batch_is_sampled_twice(chat: OpenVinoChat) -> None:
+    story = [Message(role="user", content="Tell me a story.")]
+    one, two = chat.generate([story] * 2, Sampling(max_tokens=16, temperature=0.9, seed=5))
+    assert one.text != two.text
+
+
+@pytest.mark.slow
+def test_a_character_that_spans_tokens_is_never_shown_in_halves(chat: OpenVinoChat) -> None:
+    one = json.dumps({"type": "string", "enum": ["🦉 naïve 東京 🦉"]})
+    pieces = list(chat.stream(HELLO, Sampling(max_tokens=40, temperature=0, json_schema=one)))
+    assert not any("\ufffd" in piece for piece in pieces)
+    assert json.loads("".join(pieces)) == "🦉 naïve 東京 🦉"
+
+
+@pytest.mark.slow
+def test_threads_take_turns(chat: OpenVinoChat) -> None:
+    expected = "".join(chat.stream(HELLO, GREEDY))
+    found: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: found.append("".join(chat.stream(HELLO, GREEDY)))) for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert found == [expected] * 3
+
+
+@pytest.mark.slow
+def test_a_stream_may_be_read_and_closed_by_different_threads(chat: OpenVinoChat) -> None:
+    """A web server reads each piece on whatever thread is free."""
+    stream = chat.stream([Message(role="user", content="Tell me a story.")], GREEDY)
+    first: list[str] = []
+    reader = threading.Thread(target=lambda: first.append(next(stream)))
+    reader.start()
+    reader.join(60)
+    closer = threading.Thread(target=stream.close)  # type: ignore[attr-defined]
+    closer.start()
+    closer.join(60)
+    assert first and chat.generate([HELLO], GREEDY)[0].text
+
+
+@pytest.mark.slow
+def test_scores_are_those_of_torch_on_the_same_ids(smol_model: Path, tmp_path: Path) -> None:
+    """On weights as Q8_0; those of the file that is published, in Q4_1, the engine reads less exactly."""
+    import torch
+
+    from llm_twin.gguf_file import rewrite
+    from llm_twin.prompts import reply_ids
+    from llm_twin.training.load import load_base, quiet
+
+    pairs = [
+        ("What is the capital of France?", "The capital of France is Paris."),
+        ("Why do clocks run slow in winter?", "The oil thickens in the cold — clean the pivots."),
+        ("Say something odd.", "Gannet purple seven; the spanner sang <|im_end|> twice."),
+    ]
+    prompts = [
+        [Message(role="system", content="Be brief."), Message(role="user", content=asked)]
+        for asked, _ in pairs
+    ]
+    rewrite(smol_model / "base.gguf", tmp_path / "base.gguf", "q8_0")
+    names = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+    for name in names:
+        shutil.copy(smol_model / name, tmp_path)
+    card = read_card(smol_model).model_copy(update={"serving": "base.gguf"})
+    write_card(tmp_path, ["base.gguf", *names], **card.model_dump(exclude={"layout", "files"}))
+    chat = OpenVinoChat(tmp_path)
+    scores = chat.score(prompts, [reply for _, reply in pairs])
+    with quiet():
+        model, _ = load_base(tmp_path, torch.float32)
+    for messages, (_, reply), found in zip(prompts, pairs, scores, strict=True):
+        head, tail = chat._ids(messages), reply_ids(chat._tokenizer, reply, chat._stop_ids[0])
+        with torch.no_grad():
+            logits = model(torch.tensor([head + tail])).logits[0].double().log_softmax(-1)
+        expected = np.array([float(logits[len(head) + i - 1, token]) for i, token in enumerate(tail)])
+        assert found.shape == expected.shape
+        assert found.mean() == pytest.approx(expected.mean(), abs=0.05)
+        assert np.corrcoef(found, expected)[0, 1] > 0.99, "each token's score, and not the mean alone"
