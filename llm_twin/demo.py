@@ -25,7 +25,7 @@ sources = [
 ]
 
 [train]
-epochs = 2.0
+epochs = 1.5
 
 [evaluate]
 passages = 24
@@ -82,18 +82,18 @@ def _screen(
     workspace: Workspace, show: Show, reports: dict[str, Any], answers: dict[str, list[Answer]]
 ) -> None:
     from rich.panel import Panel
+    from rich.table import Table
     from rich.text import Text
 
     out = show.out
     out.rule(f"A twin of {workspace.author}")
+    stages = Table.grid(padding=(0, 2))
     for stage, report in reports.items():
-        line = "  ".join(f"{name} {value}" for name, value in report.counts.items())
-        out.print(Text.assemble((f"{stage:9}", "bold"), f"{report.seconds:6.1f} s  ", line))
-    out.print(
-        Text.assemble(
-            ("loss     ", "bold"), " " * 10, _sparkline(_losses(Path(reports["train"].artefacts[1])))
-        )
-    )
+        figures = [f"{name} {_short(value)}" for name, value in report.counts.items()]
+        mark = "\n" if stage == "evaluate" else " · "
+        stages.add_row(Text(stage, "bold"), f"{report.seconds:.0f} s", Text(mark.join(figures)))
+    stages.add_row(Text("loss", "bold"), "", Text(_sparkline(_losses(Path(reports["train"].artefacts[1])))))
+    out.print(stages)
     for mode, found in answers.items():
         for answer in found:
             sources = "\n".join(
@@ -112,6 +112,10 @@ def _screen(
         "twin run --home my-twin",
     ):
         out.print(f"  {command}", markup=False)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _losses(metrics: Path) -> list[float]:
