@@ -268,11 +268,9 @@ def served(folder: Path, file: str, scratch: Path, texts: list[str]) -> tuple[li
     """Greedy answers of one of the folder's files by OpenVINO GenAI, and its log-probabilities of `texts`."""
     from llm_twin.adapters.chat_openvino import OpenVinoChat
 
-    view = scratch / file
-    view.mkdir()
-    for name in (file, "tokenizer.json", "chat_template.jinja"):
-        os.link(folder / name, view / name)
+    view = shutil.copytree(folder, scratch / file, copy_function=os.link)
     card = json.loads((folder / "model.json").read_text()) | {"serving": file}
+    (view / "model.json").unlink()
     (view / "model.json").write_text(json.dumps(card))
     chat = OpenVinoChat(view)
     answers, scores = chat.generate(CONVERSATIONS, GREEDY), np.concatenate(chat.score(CONVERSATIONS, texts))
