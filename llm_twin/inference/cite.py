@@ -28,8 +28,10 @@ she'd we've it'd they're you're
 """
 _COMMON = frozenset(_COMMON_WORDS.split())
 _MARKER = re.compile(r"[ \t]*\[\d+(?:[,;–\- ]+\d+)*\](?!\()")
-# The end of the text so far, if it may be a model's marker, or the start of a sentence after a finished one.
-_UNDECIDED = re.compile(r"(?:[ \t]*\[[\d,;–\- ]*\]?|(?<=[.!?…])['\"”’)\]*_»]*\s+\S*)$")
+_MAYBE_MARKER = re.compile(r"[ \t]*\[[\d,;–\- ]*\]?\Z")
+_MAYBE_END = re.compile(r"[.!?…]['\"”’)\]*_»]*(?=[ \t]+\S)")
+_NEXT_WORD = re.compile(r"[ \t]+\S+")
+_LINES = re.compile(r"[^\n]*\n|[^\n]+")
 _FENCE = "```"
 
 
@@ -100,57 +102,60 @@ class Sources:
 
 
 class CitedText:
-    """Text as it comes from a model, with citations where sentences end. Join what `add` and `finish` return."""
+    """Text as it comes from a model, with citations where sentences end. Join what `add` and `finish` return.
+
+    The join does not depend on how the text was cut into pieces.
+    """
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
         self._pending = ""
-        self._shown = 0
+        self._shown = self._sure = self._ticks = 0
         self._begun = self._code = False
 
     def add(self, piece: str) -> str:
         """What can be shown now that `piece` has come: all but what may belong behind a citation."""
-        self._take(piece)
-        return self._closed_sentences(last=False) + self._show()
+        return "".join(self._step(line) for line in _LINES.findall(piece))
 
     def finish(self) -> str:
         """What is left when no more text comes."""
-        self._take("", last=True)
-        self._pending = self._pending.rstrip()
-        return self._closed_sentences(last=True)
+        return self._step("", last=True)
 
-    def _take(self, piece: str, last: bool = False) -> None:
-        shown, unseen = self._pending[: self._shown], self._pending[self._shown :] + piece
-        if not self._begun:
-            unseen = unseen.lstrip()
-            self._begun = bool(unseen)
-        self._pending = shown + (unseen if self._code else _without_markers(shown, unseen, last))
-
-    def _closed_sentences(self, last: bool) -> str:
+    def _step(self, text: str, last: bool = False) -> str:
+        """Take in text of one line at most, so that it is known whether it is code."""
+        self._take(text, last)
         shown = ""
         while (end := self._sentence_end(last)) is not None:
             shown += self._close(end)
-        return shown
+        if text.endswith("\n"):
+            self._ticks = 0
+        return shown if last else shown + self._show()
+
+    def _take(self, text: str, last: bool) -> None:
+        shown, unseen = self._pending[: self._shown], self._pending[self._shown :] + text
+        if not self._code:
+            unseen = _without_markers(unseen, self._ticks + shown.count("`"), last)
+        self._pending = shown + (unseen if self._begun else unseen.lstrip())
 
     def _sentence_end(self, last: bool) -> int | None:
-        """Where the first sentence of what is pending ends; None when it may go on."""
+        """Where the first sentence of what is pending ends; None when it may go on. Notes how far that is sure."""
+        self._sure = len(self._pending.rstrip())
         start = len(self._pending) - len(self._pending.lstrip())
         line, newline, _ = self._pending[start:].partition("\n")
-        if not line:
-            return None
-        if not self._code and not line.startswith(_FENCE):
-            (_, end), *others = sentences(line)
-            # The next sentence's first word must be whole: "e.g. t" does not tell yet what "e.g. the" will.
-            if others and (newline or last or " " in line[others[0][0] :]):
+        over = bool(newline) or last
+        if line and not self._code and not line.startswith(_FENCE):
+            end, sure = _first_sentence(line, over)
+            self._sure = len(self._pending[: start + sure].rstrip())
+            if end:
                 return start + end
-        return start + len(line.rstrip()) if newline or last else None
+        return start + len(line.rstrip()) if line and over else None
 
     def _close(self, end: int) -> str:
         """The rest of the sentence that ends at `end`, with its citation."""
         sentence = self._pending[:end].strip()
-        end = max(end, self._shown)
         rest = self._pending[self._shown : end]
-        self._pending, self._shown = self._pending[end:], 0
+        self._pending, self._shown, self._begun = self._pending[end:], 0, True
+        self._ticks += sentence.count("`")
         if sentence.startswith(_FENCE):
             self._code = not self._code
             return rest
@@ -161,18 +166,33 @@ class CitedText:
         return f" [{self._sources.number(hit)}]" if hit else ""
 
     def _show(self) -> str:
-        undecided = None if self._code else _UNDECIDED.search(self._pending, self._shown)
-        end = undecided.start() if undecided else len(self._pending.rstrip())
-        shown = self._pending[self._shown : end]
-        self._shown = max(self._shown, end)
+        shown = self._pending[self._shown : self._sure]
+        self._shown = max(self._shown, self._sure)
+        self._begun = self._begun or bool(shown)
         return shown
 
 
-def _without_markers(before: str, text: str, last: bool) -> str:
-    """`text` without bracketed numbers, except in `inline code`, which may have begun `before` it."""
+def _first_sentence(line: str, over: bool) -> tuple[int, int]:
+    """Where the first of several sentences of a line ends (0: not known yet, or there is one), and up to where
+    more text changes nothing. A sentence's end is judged by what stands up to the next word, whatever follows.
+    """
+    marker = None if over else _MAYBE_MARKER.search(line)
+    line = line[: marker.start()] if marker else line
+    for found in _MAYBE_END.finditer(line):
+        word = _NEXT_WORD.match(line, found.end())
+        behind = word.end() if word else len(line)
+        if behind == len(line) and not over:
+            return 0, found.end()
+        if any(end == found.end() for _, end in sentences(line[:behind])):
+            return found.end(), found.end()
+    return 0, len(line)
+
+
+def _without_markers(text: str, ticks: int, last: bool) -> str:
+    """`text` without bracketed numbers, except in `inline code`; `ticks` are the backticks before it."""
 
     def kept(found: re.Match[str]) -> str:
-        in_code = (before.count("`") + text.count("`", 0, found.start())) % 2
+        in_code = (ticks + text.count("`", 0, found.start())) % 2
         may_be_link = found.end() == len(text) and not last  # "[1]" now, "[1](https://…)" with the next piece
         return found.group() if in_code or may_be_link else ""
 

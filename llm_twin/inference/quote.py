@@ -24,6 +24,7 @@ _NEIGHBOURS, _RANK, _POSITION = 0.25, 0.1, 0.03
 _RELEVANCE = 0.7
 _GOOD = 0.7
 _WHOLE = re.compile(r"[.!…]['\"”’)\]*_»]*$")
+_CLOSERS = re.compile(r"['\"”’)\]*_»]+(?!\w)")
 _LIST_MARK = re.compile(r"[ \t]*(?:[-*+•]|\d+[.)])[ \t]+(?:\[[ xX]\][ \t]+)?")
 _NUMBERED = re.compile(r"\[\d+\]")
 
@@ -73,14 +74,24 @@ def own_sentences(hit: Hit) -> Iterator[Quote]:
 
 def _spans(text: str, block: Block) -> Iterator[tuple[int, int]]:
     if block.kind == "paragraph":
-        for start, end in sentences(text[block.start : block.end]):
-            yield block.start + start, block.start + end
+        yield from _sentences(text, block.start, block.end)
     elif block.kind == "list":
         for item in re.finditer(r".+", text[block.start : block.end]):
             mark = _LIST_MARK.match(item.group())
             begin = block.start + item.start() + (mark.end() if mark else 0)
-            for start, end in sentences(text[begin : block.start + item.end()]):
-                yield begin + start, begin + end
+            yield from _sentences(text, begin, block.start + item.end())
+
+
+def _sentences(text: str, begin: int, behind: int) -> Iterator[tuple[int, int]]:
+    """Sentences of `text[begin:behind]`, each with the quotation marks and asterisks that close it."""
+    at = begin
+    for start, end in sentences(text[begin:behind]):
+        start = max(at, begin + start)
+        start += len(text[start:behind]) - len(text[start:behind].lstrip())
+        closers = _CLOSERS.match(text, begin + end, behind)
+        at = closers.end() if closers else begin + end
+        if start < at:
+            yield start, at
 
 
 def _candidates(hits: Sequence[Hit]) -> Iterator[Quote]:

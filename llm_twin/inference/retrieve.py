@@ -74,7 +74,8 @@ def search(
 
 
 def _without_tail(ranking: Sequence[Hit]) -> list[Hit]:
-    return [hit for hit in ranking if hit.score >= _TAIL * ranking[0].score]
+    best = ranking[0].score if ranking else 0.0
+    return [hit for hit in ranking if hit.score >= best - (1 - _TAIL) * abs(best)]
 
 
 def relevant(found: Found, least: float = RELEVANT) -> bool:
