@@ -93,14 +93,15 @@ def _screen(
         mark = "\n" if stage == "evaluate" else " · "
         stages.add_row(Text(stage, "bold"), f"{report.seconds:.0f} s", Text(mark.join(figures)))
     stages.add_row(Text("loss", "bold"), "", Text(_sparkline(_losses(Path(reports["train"].artefacts[1])))))
-    out.print(stages)
+    out.print(stages, soft_wrap=False)
     for mode, found in answers.items():
         for answer in found:
             sources = "\n".join(
                 f"[{c.number}] {c.title} · {c.url or c.document_id}" for c in answer.citations
             )
             body = Text.assemble(answer.text, "\n", (sources, "cyan"))
-            out.print(Panel(body, title=Text(f"{mode}: {answer.question}"), title_align="left"))
+            title = Text(f"{mode}: {answer.question}")
+            out.print(Panel(body, title=title, title_align="left"), soft_wrap=False)
     out.print(Text.assemble(("Where it lies  ", "bold"), str(workspace.home.resolve())))
     for report in reports.values():
         for path in report.artefacts:

@@ -184,13 +184,15 @@ def _read_draft(path: Path) -> "Draft | None":
 
 def train(workspace: Workspace, progress: Progress = silent) -> StageReport:
     """Fine-tune the base model on the train side, merge, and export for serving."""
-    from llm_twin.training.export import export
+    from llm_twin.training.export import export, gguf_obstacle
     from llm_twin.training.sft import sft
 
     started = time.monotonic()
     samples = read_samples(workspace)
     inputs = freshness.train_inputs(workspace)
     base = wiring.pull_model(workspace, workspace.settings.models.chat, progress)
+    if obstacle := gguf_obstacle(base):  # said before hours of training, not after them
+        raise InputError(obstacle, "choose a base model that is published as GGUF: twin models")
     run, model = workspace.run_folder(inputs), workspace.model_folder(inputs)
     write_json(
         run / "config.json", {"base": workspace.settings.models.chat, **workspace.settings.train.model_dump()}
