@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from llm_twin.adapters.standins import HashEmbedder
 from llm_twin.adapters.vectors_qdrant_edge import QdrantEdgeVectors
+from llm_twin.collect.crawl import Source, collect
 from llm_twin.features.chunk import chunks
+from llm_twin.features.clean import clean
 from llm_twin.features.index import index
-from llm_twin.ports import VectorStore
+from llm_twin.ports import Embedder, VectorStore
 from llm_twin.text import digest
 from llm_twin.types import Chunk, CleanDocument, Document, Hit
 
@@ -45,6 +48,13 @@ BOB = """# Bob on owls
 
 Barn owls hunt voles, and Bob says that barn owls hunt voles better than anyone hunts voles.
 """
+
+
+class NoWeb:
+    """A Fetcher for what needs none."""
+
+    def fetch(self, url: str) -> Any:
+        raise AssertionError(f"{url} was asked for")
 
 
 def cleaned(title: str, text: str, author: str = "Ada") -> CleanDocument:
@@ -109,3 +119,24 @@ def owl_hits(world: dict[str, CleanDocument], embedder: HashEmbedder) -> list[Hi
     """The chunks of the piece on owls, as hits."""
     (document,) = (d for d in world.values() if d.document.title == "Owls")
     return [Hit(chunk=chunk, score=1.0) for chunk in chunks(document, embedder, target=60)]
+
+
+@pytest.fixture(scope="session")
+def minilm(models_cache: Path) -> Embedder:
+    """The default embedder (for tests marked slow)."""
+    from llm_twin.adapters.embed_openvino import OpenVinoEmbedder
+    from llm_twin.adapters.pull import pull
+
+    return OpenVinoEmbedder(pull("all-minilm-l6-v2", models_cache))
+
+
+@pytest.fixture(scope="session")
+def marlow(minilm: Embedder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VectorStore]:
+    """The sample corpus, all three authors, indexed by the default embedder (for tests marked slow)."""
+    examples = Path(__file__).parents[2] / "examples"
+    sources = [Source(str(examples / "marlow"), "Wren Marlow"), Source(str(examples / "background"))]
+    documents = [d for d in collect(sources, NoWeb(), "Unknown") if isinstance(d, Document)]
+    opened = QdrantEdgeVectors(tmp_path_factory.mktemp("marlow"), minilm.dimension)
+    index(list(clean(documents).documents), opened, minilm)
+    yield opened
+    opened.close()

@@ -1,6 +1,7 @@
 """Answers: grounded, cited, within their budget, honest about what was not found, and streamed."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from llm_twin import prompts
 from llm_twin.adapters.standins import HashEmbedder, ScriptedChat
 from llm_twin.errors import InputError, TwinError
 from llm_twin.inference.answer import ask, stream
-from llm_twin.ports import VectorStore
+from llm_twin.ports import Embedder, VectorStore
 from llm_twin.types import Answer, CleanDocument, Message, Sampling
 
 QUESTION = "What do barn owls hunt over wet meadows?"
@@ -291,3 +292,29 @@ def test_bad_input_is_named(
     with pytest.raises(InputError, match=said) as raised:
         answer(question, model, mode=mode)
     assert raised.value.way_out
+
+
+# --- real models on the sample corpus ---------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_sample_questions_are_answered_by_real_models_with_sources_that_resolve(
+    marlow: VectorStore, minilm: Embedder, smol_model: Path
+) -> None:
+    from llm_twin.adapters.chat_openvino import OpenVinoChat
+
+    questions = (Path(__file__).parents[2] / "examples" / "questions.txt").read_text().splitlines()
+    titles = ["The clock with 1 hand", "43 automations, and the 14 I kept", "Spiders in the rain gauge"]
+    model = OpenVinoChat(smol_model)
+    sampling = Sampling(max_tokens=48, temperature=0)
+    for question, title in zip(filter(None, questions), titles, strict=True):
+        for mode in ("write", "quote"):
+            *pieces, answer = stream(question, "Wren Marlow", marlow, minilm, model, mode, sampling)
+            assert isinstance(answer, Answer) and answer.found
+            assert "".join(map(str, pieces)) == answer.text
+            assert answer.hits[0].chunk.title == title
+            assert {hit.chunk.author for hit in answer.hits} == {"Wren Marlow"}
+            assert {c.chunk_id for c in answer.citations} <= {hit.chunk.id for hit in answer.hits}
+        assert title in {c.title for c in answer.citations}, "each quotation has its source"
+    model.close()
+    assert not ask("What is the capital of Mongolia?", "Wren Marlow", marlow, minilm, model).found
