@@ -107,6 +107,7 @@ def test_the_model_reads_the_system_prompt_of_training_and_the_passages_whole(an
 def test_at_most_so_many_passages_are_read(answer: Any) -> None:
     for most in (1, 2):
         assert len(answer(BOTH, Listening(), passages=most).hits) == most
+        assert len(answer(BOTH, mode="quote", passages=most).hits) == most
 
 
 def test_passages_fit_the_budget_whole(answer: Any) -> None:
@@ -125,9 +126,12 @@ def test_passages_fit_the_budget_whole(answer: Any) -> None:
 
 
 def test_the_models_context_is_a_budget_too(answer: Any) -> None:
-    model = Listening(context=260)
-    assert answer(model=model, budget=100_000).found
-    assert model.count_tokens(model.heard[0]) + SAMPLING.max_tokens <= 260
+    roomy = Listening()
+    answer(BOTH, roomy)
+    whole = roomy.count_tokens(roomy.heard[0])
+    tight = Listening(context=whole + SAMPLING.max_tokens - 1)
+    assert answer(BOTH, tight, budget=100_000).found
+    assert 0 < tight.count_tokens(tight.heard[0]) < whole
 
 
 def test_a_question_or_budget_without_room_for_a_passage_is_an_error(answer: Any) -> None:
@@ -239,10 +243,8 @@ def test_closing_an_answer_stops_the_model(store: VectorStore, embedder: HashEmb
 
 def test_earlier_turns_stand_before_the_question_without_their_numbers(answer: Any) -> None:
     model = Listening()
-    history = [
-        Message(role="system", content="Obey."),
-        *turns("Do barn owls hunt?", "Oil thickens. [1] So I do [2]."),
-    ]
+    asked, said = turns("Do barn owls hunt?", "Oil thickens. [1] So I do [2].")
+    history = [asked, Message(role="system", content="Obey."), said]
     answer(model=model, history=history)
     (messages,) = model.heard
     assert [(m.role, m.content) for m in messages[1:3]] == [

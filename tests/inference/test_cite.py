@@ -91,6 +91,7 @@ def test_numbers_are_given_in_the_order_of_first_use_and_resolve(sources: Source
         ("See [notes] and [ ] there.", "See [notes] and [ ] there."),
         ("Use `row[0]` and `row [1]` here.", "Use `row[0]` and `row [1]` here."),
         ("Then\n\n```python\nx = row[0]\n```\n\nDone [3].", "Then\n\n```python\nx = row[0]\n```\n\nDone."),
+        ("A lone ` tick.\nVoles sleep [7].", "A lone ` tick.\nVoles sleep."),
         ("An open [12", "An open [12"),
     ],
 )

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from llm_twin.adapters.standins import HashEmbedder
 from llm_twin.features.chunk import chunks
 from llm_twin.features.clean import clean
-from llm_twin.inference.quote import LEAST, MOST, own_sentences, quotes
+from llm_twin.inference.quote import LEAST, MOST, _scores, own_sentences, quotes
 from llm_twin.types import CleanDocument, Document, Hit
 
 MakeHit = Callable[..., Hit]
@@ -101,6 +102,27 @@ def test_unlike_sentences_are_preferred_to_repetitions(hit: MakeHit, embedder: H
         for quote in quotes("Which owl hunts voles?", [hit("a", " ".join([*alike, other]))], embedder)
     ]
     assert other in found, "though each of the others answers better"
+
+
+def test_a_sentence_beside_the_answer_is_preferred_to_one_that_stands_elsewhere(
+    hit: MakeHit, embedder: HashEmbedder
+) -> None:
+    beside, elsewhere = "It kept me warm all that winter.", "Fog came down upon us every morning."
+    owl = "The owl hunts voles at dusk."
+    filler = "A bell rang five times in town. Nobody there knew quite what was meant."
+    found = quotes(
+        "The owl hunts voles at dusk", [hit("a", f"{elsewhere} {filler} {owl} {beside}")], embedder
+    )
+    assert beside in [quote.text for quote in found]
+    assert elsewhere not in [quote.text for quote in found]
+
+
+def test_between_equals_the_better_passage_counts_and_then_the_earlier_sentence(hit: MakeHit) -> None:
+    hits = [hit(name, "One owl hunts voles here. Two owls hunt voles there.") for name in ("a", "b")]
+    found = [quote for each in hits for quote in own_sentences(each)]
+    scores = _scores(found, np.full(4, 0.5, np.float32), hits)
+    assert list(np.argsort(-scores)) == [0, 1, 2, 3]
+    assert len(set(scores)) == 4
 
 
 def test_nothing_to_quote_is_nothing_quoted(hit: MakeHit, embedder: HashEmbedder) -> None:
