@@ -26,7 +26,7 @@ from llm_twin.files import write_text
 from llm_twin.ports import Progress, silent
 from llm_twin.types import Value
 
-LAYOUT = 1
+LAYOUT = 2
 """Goes up when `prepare` makes folders differently; older ones are then made again from their weights."""
 
 CARD = "model.json"

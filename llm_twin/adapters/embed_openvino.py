@@ -119,6 +119,8 @@ class OpenVinoEmbedder:
                 }
                 with _loading(self._graph):
                     self._compiled = core.compile_model(str(self._graph), "CPU", hints)
+                # OpenVINO sets up its bridge to numpy at the first inference; two threads at once deadlock there.
+                _run(self._compiled, [np.zeros(1, np.int64)])
             return self._compiled
 
 
