@@ -86,15 +86,15 @@ def _made(
     cache: Path, key: str, fill: Fill, current: Callable[[ModelCard], bool], progress: Progress
 ) -> Path:
     """The folder `cache/key`, made by `fill` unless it is there, whole and current."""
-    folder = cache / key
-    if _whole(folder, current):
+    folder, partial = cache / key, cache / ".partial" / key
+    if _whole(folder, current) and not partial.exists():
         return folder
     with _alone(cache, key, progress):
-        if _whole(folder, current):  # another process made it while we waited
+        if _whole(folder, current):  # another process made it while we waited, or was killed cleaning up
+            shutil.rmtree(partial, ignore_errors=True)
             return folder
         if (folder / CARD).exists():
             progress(0, 0, f"making {key} again: {damage(folder) or 'its weights are others now'}")
-        partial = cache / ".partial" / key
         making, parts = partial / "model", partial / "parts"
         for each in (making, parts):
             each.mkdir(parents=True, exist_ok=True)
