@@ -83,28 +83,19 @@ def index(
 @app.command(epilog="Example: twin dataset --home my-twin")
 def dataset(home: Home = HOME, as_json: Json = False) -> None:
     """Make instruction samples from the author's own sentences."""
-    from llm_twin import pipeline
-
-    with _stage(home, as_json, "dataset") as (workspace, show, progress):
-        show.report(pipeline.dataset(workspace, progress))
+    _run(home, as_json, "dataset")
 
 
 @train_app.command(epilog="Example: twin train sft --home my-twin")
 def sft(home: Home = HOME, as_json: Json = False) -> None:
     """Fine-tune the base model on the samples (LoRA); goes on where a killed run stopped."""
-    from llm_twin import pipeline
-
-    with _stage(home, as_json, "train") as (workspace, show, progress):
-        show.report(pipeline.train(workspace, progress))
+    _run(home, as_json, "train")
 
 
 @app.command(epilog="Example: twin evaluate --home my-twin")
 def evaluate(home: Home = HOME, as_json: Json = False) -> None:
     """Measure style, sense, perplexity, memorisation and retrieval; write report.html."""
-    from llm_twin import pipeline
-
-    with _stage(home, as_json, "evaluate") as (workspace, show, progress):
-        show.report(pipeline.evaluate(workspace, progress))
+    _run(home, as_json, "evaluate")
 
 
 @app.command(epilog='Example: twin ask "What do you think about tools?" --mode quote')
@@ -290,6 +281,14 @@ def _stage(home: Path, as_json: bool, stage: str) -> "Iterator[tuple[Workspace, 
         workspace = _workspace(home)
         with workspace.locked(), show.progress() as progress:
             yield workspace, show, progress(stage)
+
+
+def _run(home: Path, as_json: bool, stage: str) -> None:
+    """One stage of the road, whether or not it is out of date."""
+    from llm_twin import pipeline
+
+    with _stage(home, as_json, stage) as (workspace, show, progress):
+        show.report(pipeline.ROAD[stage](workspace, progress))
 
 
 def _workspace(home: Path) -> "Workspace":

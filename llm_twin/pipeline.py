@@ -328,24 +328,22 @@ class Asker:
 
     def stream(self, question: str, history: Sequence[Message] = ()) -> Iterator[str | Answer]:
         """Pieces of the answer as they are written, then the Answer with its citations."""
-        from llm_twin.inference.answer import stream
+        from llm_twin.inference.answer import Answering, stream
 
         settings = self.settings
-        sampling = Sampling(
-            max_tokens=settings.max_tokens, temperature=settings.temperature, top_p=settings.top_p
+        using = Answering(
+            author=self.workspace.author,
+            store=self.store,
+            embedder=self.embedder,
+            model=self.model,
+            mode=self.mode,
+            sampling=Sampling(
+                max_tokens=settings.max_tokens, temperature=settings.temperature, top_p=settings.top_p
+            ),
+            budget=settings.budget_tokens,
+            passages=settings.passages,
         )
-        return stream(
-            question,
-            self.workspace.author,
-            self.store,
-            self.embedder,
-            self.model,
-            self.mode,
-            sampling,
-            settings.budget_tokens,
-            settings.passages,
-            history,
-        )
+        return stream(question, using, history)
 
     def close(self) -> None:
         """Free the model and the index."""

@@ -14,6 +14,8 @@ from llm_twin.types import Chunk, Completion, Document, Hit, Message, Sampling, 
 
 Vectors = NDArray[np.float32]
 Saved = Literal["new", "changed", "same"]
+SPECIAL_TOKENS = 2
+"""What an embedder adds to a text: one token before it, one behind."""
 Progress = Callable[[int, int, str], None]
 """Called as (done, total, note) while something long runs."""
 
@@ -110,6 +112,13 @@ class Embedder(Protocol):
         Raises InputError when a text has more than `window` tokens.
         """
         ...
+
+
+def beginning(text: str, embedder: Embedder) -> str:
+    """As much of the beginning of `text` as the embedder's window holds: enough to compare passages by."""
+    offsets = embedder.token_offsets(text)
+    room = embedder.window - SPECIAL_TOKENS
+    return text if len(offsets) <= room else text[: offsets[room - 1][1]]
 
 
 class ChatModel(Protocol):

@@ -15,7 +15,7 @@ import numpy as np
 
 from llm_twin import prompts
 from llm_twin.datasets.spans import Span
-from llm_twin.ports import ChatModel, Embedder, Progress, Vectors, silent
+from llm_twin.ports import ChatModel, Embedder, Progress, Vectors, beginning, silent
 from llm_twin.text import digest, folded, ngrams, words
 from llm_twin.types import Sample, Sampling, Split
 
@@ -54,7 +54,7 @@ class Checks:
 
     def __init__(self, spans: Sequence[Span], embedder: Embedder) -> None:
         self.embedder = embedder
-        self.vectors = embedder.embed([clipped(s.text, embedder) for s in spans])
+        self.vectors = embedder.embed([beginning(s.text, embedder) for s in spans])
         self.documents = np.array([s.document.document.id for s in spans])
         self.accepted: list[Vectors] = []
         self.seen: set[str] = set()
@@ -218,10 +218,3 @@ def _samples(batch: Sequence[tuple[Span, Split]], requests: Sequence[Request]) -
         for (span, side), (request, writer) in zip(batch, requests, strict=True)
         if request
     ]
-
-
-def clipped(text: str, embedder: Embedder) -> str:
-    """The beginning of `text` that fits the embedder's window: enough to compare by, and said so here."""
-    offsets = embedder.token_offsets(text)
-    room = embedder.window - 2
-    return text if len(offsets) <= room else text[: offsets[room - 1][1]]

@@ -21,7 +21,7 @@ from llm_twin.evaluation.intervals import Array, Draws, Estimate, draw
 from llm_twin.evaluation.scores import Bracketed, Scores, difference, scores
 from llm_twin.evaluation.style import Passage, Verifier
 from llm_twin.files import write_json
-from llm_twin.ports import ChatModel, Embedder, Progress, silent
+from llm_twin.ports import ChatModel, Embedder, Progress, beginning, silent
 from llm_twin.text import words
 from llm_twin.types import Message, Sample, Sampling
 
@@ -227,19 +227,12 @@ def _style(verifier: Verifier, material: Material, wrote: dict[str, list[str]]) 
 
 def _relevance(embedder: Embedder, material: Material, wrote: dict[str, list[str]]) -> Bracketed:
     def vectors(texts: Sequence[str]) -> Any:
-        return embedder.embed([fitting(text, embedder) for text in texts])
+        return embedder.embed([beginning(text, embedder) for text in texts])
 
     real = vectors([s.response for s in material.test])
     floor, ceiling = answers.relevance_bounds(real, [s.document_id for s in material.test])
     values = {name: answers.relevance(vectors(wrote[name]), real) for name in ("base", "twin")}
     return Bracketed(floor, ceiling, values)
-
-
-def fitting(text: str, embedder: Embedder) -> str:
-    """As much of the beginning of `text` as the embedder's window holds, for comparing passages of any length."""
-    offsets = embedder.token_offsets(text)
-    room = embedder.window - 2
-    return text if len(offsets) <= room else text[: offsets[room - 1][1]]
 
 
 def _fluency(likelihood: dict[str, list[Array]]) -> Bracketed:

@@ -7,6 +7,7 @@ says so, and no model is asked. Not covered: checking that what a model writes i
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Literal, cast
 
 from llm_twin import prompts
@@ -24,63 +25,58 @@ _HISTORY_SHARE = 1 / 3
 Piece = str | Answer
 
 
+@dataclass(frozen=True)
+class Answering:
+    """Everything an answer is made with. `model` may be None in mode "quote" (the author's own sentences).
+
+    At most `passages` passages are used. `budget` is the most tokens, as the model counts them, of passages and
+    earlier turns together. `least` is the cosine from which passages count as relevant.
+    """
+
+    author: str
+    store: VectorStore
+    embedder: Embedder
+    model: ChatModel | None
+    mode: str = "write"
+    sampling: Sampling = Sampling()
+    budget: int = 900
+    passages: int = 5
+    least: float = RELEVANT
+
+
 def ask(
     question: str,
-    author: str,
-    store: VectorStore,
-    embedder: Embedder,
-    model: ChatModel | None,
-    mode: str = "write",
-    sampling: Sampling = Sampling(),
-    budget: int = 900,
-    passages: int = 5,
+    using: Answering,
     history: Sequence[Message] = (),
     on_text: Callable[[str], None] = lambda text: None,
-    least: float = RELEVANT,
 ) -> Answer:
     """The answer to `question`; `on_text` is handed the text piece by piece. Everything else is as in `stream`."""
-    pieces = stream(
-        question, author, store, embedder, model, mode, sampling, budget, passages, history, least
-    )
-    for piece in pieces:
+    for piece in stream(question, using, history):
         if isinstance(piece, Answer):
             return piece
         on_text(piece)
     raise TwinError("the answer broke off")
 
 
-def stream(
-    question: str,
-    author: str,
-    store: VectorStore,
-    embedder: Embedder,
-    model: ChatModel | None,
-    mode: str = "write",
-    sampling: Sampling = Sampling(),
-    budget: int = 900,
-    passages: int = 5,
-    history: Sequence[Message] = (),
-    least: float = RELEVANT,
-) -> Iterator[Piece]:
+def stream(question: str, using: Answering, history: Sequence[Message] = ()) -> Iterator[Piece]:
     """Pieces of text as they come, whose join is the text of the Answer that comes last.
 
-    `mode` is "write" (by `model`, from at most `passages` passages) or "quote" (the author's own sentences;
-    `model` may be None). `budget` is the most tokens, as the model counts them, of passages and earlier turns
-    together; `history` holds those turns, oldest first, of which the newest that fit a third of the budget are
-    kept. `least` is the cosine from which passages count as relevant. Closing the iterator stops the model.
-    Raises InputError for a question without words, an unknown mode, or a question that the model has no room for.
+    `history` holds earlier turns, oldest first, of which the newest that fit a third of the budget are kept.
+    Closing the iterator stops the model. Raises InputError for a question without words, an unknown mode, or a
+    question that the model has no room for.
     """
-    _check(question, mode, model)
+    _check(question, using.mode, using.model)
     turns = [turn for turn in history if turn.role != "system"]
-    found = search(_query(question, turns), store, embedder, Where(author=author), 2 * passages)
-    if not relevant(found, least):
-        yield from _nothing(question, mode)
-    elif mode == "quote":
-        yield from _quoted(question, distinct(found.hits)[:passages], embedder)
-    elif model is not None:
-        asked = _Prompt(question, author, model, sampling.max_tokens, budget)
-        messages, hits = asked.fill(found.hits, passages, turns)
-        yield from _written(question, messages, hits, embedder, model, sampling)
+    where = Where(author=using.author)
+    found = search(_query(question, turns), using.store, using.embedder, where, 2 * using.passages)
+    if not relevant(found, using.least):
+        yield from _nothing(question, using.mode)
+    elif using.mode == "quote":
+        yield from _quoted(question, distinct(found.hits)[: using.passages], using.embedder)
+    elif using.model is not None:
+        asked = _Prompt(question, using.author, using.model, using.sampling.max_tokens, using.budget)
+        messages, hits = asked.fill(found.hits, using.passages, turns)
+        yield from _written(question, messages, hits, using.embedder, using.model, using.sampling)
 
 
 def _check(question: str, mode: str, model: ChatModel | None) -> None:

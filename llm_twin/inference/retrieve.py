@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from llm_twin.errors import InputError
-from llm_twin.ports import Embedder, Vectors, VectorStore
+from llm_twin.ports import SPECIAL_TOKENS, Embedder, Vectors, VectorStore
 from llm_twin.text import ngrams, words
 from llm_twin.types import Hit, Where
 
@@ -22,7 +22,6 @@ _DEPTH = 20
 _TAIL = 0.6
 _SHINGLE = 3
 _SAME = 0.7
-_SPECIAL_TOKENS = 2
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ def pieces_vectors(texts: Sequence[str], embedder: Embedder) -> Vectors:
 
 def _pieces(text: str, embedder: Embedder) -> list[str]:
     offsets = embedder.token_offsets(text)
-    if len(offsets) <= embedder.window - _SPECIAL_TOKENS:
+    if len(offsets) <= embedder.window - SPECIAL_TOKENS:
         return [text]
     # Half the window a piece, because a word cut in two at its edge can count more tokens than it did.
     step = embedder.window // 2

@@ -12,7 +12,6 @@ from llm_twin.datasets.instruct import (
     SCHEMA,
     TEMPLATE,
     Draft,
-    clipped,
     instruct,
     section_request,
     telling_words,
@@ -287,11 +286,3 @@ def test_samples_of_the_examples_are_verbatim_and_their_requests_differ(
     assert len({folded(sample.instruction) for sample in samples}) == len(samples)
     for sample in samples:
         assert sample.response == by_id[sample.document_id].text[sample.start : sample.end]
-
-
-def test_a_long_text_is_compared_by_the_beginning_that_fits() -> None:
-    embedder = HashEmbedder(window=12)
-    text = " ".join(f"w{i}" for i in range(30))
-    assert clipped(text, embedder) == " ".join(f"w{i}" for i in range(10))
-    assert clipped("w1 w2", embedder) == "w1 w2"
-    embedder.embed([clipped(text, embedder)])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from llm_twin.adapters.standins import HashEmbedder, ScriptedChat
 from llm_twin.errors import InputError, TwinError
-from llm_twin.evaluation.measure import Material, Measured, Memorisation, Notes, fitting, measure
+from llm_twin.evaluation.measure import Material, Measured, Memorisation, Notes, measure
 from llm_twin.evaluation.style import Passage
 from llm_twin.ports import Progress, silent
 from llm_twin.types import Completion, Message, Sample, Sampling
@@ -326,13 +326,3 @@ def test_notes_are_made_once_and_whole(tmp_path: Path) -> None:
     assert not (tmp_path / "deep").exists()
     assert notes.once("step", make) == notes.once("step", fail) == {"é": [1.5, "—"]}
     assert made == [1]
-
-
-def test_only_what_fits_the_embedder_is_compared() -> None:
-    embedder = HashEmbedder(window=10)
-    assert fitting("a b c", embedder) == "a b c"
-    assert (
-        fitting("one two three, four five six seven eight nine ten", embedder)
-        == "one two three, four five six seven"
-    )
-    embedder.embed([fitting("word " * 500, embedder), fitting("", embedder)])  # raises over the window

@@ -9,7 +9,7 @@ import pytest
 from llm_twin import prompts
 from llm_twin.adapters.standins import HashEmbedder, ScriptedChat
 from llm_twin.errors import InputError, TwinError
-from llm_twin.inference.answer import ask, stream
+from llm_twin.inference.answer import Answering, ask, stream
 from llm_twin.ports import Embedder, VectorStore
 from llm_twin.types import Answer, CleanDocument, Message, Sampling
 
@@ -46,7 +46,9 @@ def answer(store: VectorStore, embedder: HashEmbedder) -> Any:
     """answer(question, model, **more): the answer by Ada."""
 
     def run(question: str = QUESTION, model: ScriptedChat | None = None, **more: Any) -> Answer:
-        return ask(question, "Ada", store, embedder, model, **({"sampling": SAMPLING, "least": LEAST} | more))
+        history = more.pop("history", ())
+        using = Answering("Ada", store, embedder, model, **({"sampling": SAMPLING, "least": LEAST} | more))
+        return ask(question, using, history)
 
     return run
 
@@ -195,11 +197,11 @@ def test_what_was_not_written_about_is_said_and_no_model_is_asked(answer: Any, m
 
 
 def test_an_empty_index_has_nothing(empty_store: VectorStore, embedder: HashEmbedder) -> None:
-    assert not ask(QUESTION, "Ada", empty_store, embedder, Listening()).found
+    assert not ask(QUESTION, Answering("Ada", empty_store, embedder, Listening())).found
 
 
 def test_an_author_who_wrote_nothing_has_nothing(store: VectorStore, embedder: HashEmbedder) -> None:
-    assert not ask(QUESTION, "Nobody", store, embedder, Listening(), least=LEAST).found
+    assert not ask(QUESTION, Answering("Nobody", store, embedder, Listening(), least=LEAST)).found
 
 
 # --- streaming ------------------------------------------------------------------------------------------------
@@ -210,29 +212,28 @@ def test_an_author_who_wrote_nothing_has_nothing(store: VectorStore, embedder: H
 def test_the_pieces_join_to_the_answers_text(
     store: VectorStore, embedder: HashEmbedder, mode: str, question: str
 ) -> None:
-    *pieces, last = stream(question, "Ada", store, embedder, Listening(), mode, SAMPLING, least=LEAST)
+    using = Answering("Ada", store, embedder, Listening(), mode, SAMPLING, least=LEAST)
+    *pieces, last = stream(question, using)
     assert isinstance(last, Answer)
     assert all(isinstance(piece, str) and piece for piece in pieces)
     assert "".join(map(str, pieces)) == last.text
     if last.found:
         assert len(pieces) > 2
     shown: list[str] = []
-    whole = ask(
-        question, "Ada", store, embedder, Listening(), mode, SAMPLING, on_text=shown.append, least=LEAST
-    )
+    whole = ask(question, using, on_text=shown.append)
     assert (shown, whole) == (pieces, last)
 
 
 def test_text_comes_before_the_model_is_done(store: VectorStore, embedder: HashEmbedder) -> None:
     model = Listening()
-    pieces = stream(QUESTION, "Ada", store, embedder, model, "write", SAMPLING, least=LEAST)
+    pieces = stream(QUESTION, Answering("Ada", store, embedder, model, "write", SAMPLING, least=LEAST))
     assert next(pieces) == "Barn"
     assert model.streams_closed == 0
 
 
 def test_closing_an_answer_stops_the_model(store: VectorStore, embedder: HashEmbedder) -> None:
     model = Listening()
-    pieces = stream(QUESTION, "Ada", store, embedder, model, "write", SAMPLING, least=LEAST)
+    pieces = stream(QUESTION, Answering("Ada", store, embedder, model, "write", SAMPLING, least=LEAST))
     next(pieces)
     pieces.close()  # type: ignore[attr-defined]
     assert model.streams_closed == 1
@@ -311,7 +312,9 @@ def test_the_sample_questions_are_answered_by_real_models_with_sources_that_reso
     sampling = Sampling(max_tokens=48, temperature=0)
     for question, title in zip(filter(None, questions), titles, strict=True):
         for mode in ("write", "quote"):
-            *pieces, answer = stream(question, "Wren Marlow", marlow, minilm, model, mode, sampling)
+            *pieces, answer = stream(
+                question, Answering("Wren Marlow", marlow, minilm, model, mode, sampling)
+            )
             assert isinstance(answer, Answer) and answer.found
             assert "".join(map(str, pieces)) == answer.text
             assert answer.hits[0].chunk.title == title
@@ -319,4 +322,4 @@ def test_the_sample_questions_are_answered_by_real_models_with_sources_that_reso
             assert {c.chunk_id for c in answer.citations} <= {hit.chunk.id for hit in answer.hits}
         assert title in {c.title for c in answer.citations}, "each quotation has its source"
     model.close()
-    assert not ask("What is the capital of Mongolia?", "Wren Marlow", marlow, minilm, model).found
+    assert not ask("What is the capital of Mongolia?", Answering("Wren Marlow", marlow, minilm, model)).found
