@@ -24,9 +24,6 @@ sources = [
   {{ location = "{examples}/background" }},
 ]
 
-[train]
-epochs = 1.5
-
 [evaluate]
 passages = 24
 machine_passages = 48

@@ -1,8 +1,9 @@
 """Answering a question from what the author wrote, with sources: written by a model, or quoted word for word.
 
 Every citation of an Answer resolves to a chunk that was retrieved. When nothing relevant is found the answer
-says so, and no model is asked. Not covered: checking that what a model writes is true to the passages
-(`cite` says what a citation is worth; "quote" mode cannot misstate), and rewriting a follow-up question.
+says so, and no model is asked. An answer ends where the model begins to repeat itself. Not covered: checking
+that what a model writes is true to the passages (`cite` says what a citation is worth; "quote" mode cannot
+misstate), and rewriting a follow-up question.
 """
 
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -21,6 +22,7 @@ from llm_twin.types import Answer, Hit, Message, Sampling, Where
 
 SYSTEM_PROMPT, ANSWER_PROMPT, NOTHING_PROMPT = "twin.v1", "answer.v1", "nothing.v1"
 _HISTORY_SHARE = 1 / 3
+_LONGEST_LOOP = 40
 
 Piece = str | Answer
 
@@ -143,11 +145,27 @@ def _written(
 
 
 def _shown(pieces: Iterator[str], cited: CitedText) -> Iterator[str]:
+    text = ""
     for piece in pieces:
+        text += piece
         if shown := cited.add(piece):
             yield shown
+        if repeats(text):
+            break
     if shown := cited.finish():
         yield shown
+
+
+def repeats(text: str) -> bool:
+    """Whether `text` ends in the same words said over and over, as a small model does that has lost its thread:
+    six words or more twice in a row, or two to five words four times.
+    """
+    said = words(text)[-2 * _LONGEST_LOOP :]
+    return any(
+        said[-length:] * times == said[-length * times :]
+        for length in range(2, len(said) // 2 + 1)
+        for times in (2 if length >= 6 else 4,)
+    )
 
 
 def _answer(question: str, text: str, mode: str, sources: Sources, hits: Sequence[Hit]) -> Answer:

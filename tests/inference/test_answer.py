@@ -9,7 +9,7 @@ import pytest
 from llm_twin import prompts
 from llm_twin.adapters.standins import HashEmbedder, ScriptedChat
 from llm_twin.errors import InputError, TwinError
-from llm_twin.inference.answer import Answering, ask, stream
+from llm_twin.inference.answer import Answering, ask, repeats, stream
 from llm_twin.ports import Embedder, VectorStore
 from llm_twin.types import Answer, CleanDocument, Message, Sampling
 
@@ -229,6 +229,29 @@ def test_text_comes_before_the_model_is_done(store: VectorStore, embedder: HashE
     pieces = stream(QUESTION, Answering("Ada", store, embedder, model, "write", SAMPLING, least=LEAST))
     assert next(pieces) == "Barn"
     assert model.streams_closed == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "loops"),
+    [
+        ("It read 0.0 mm in a downpour. It read 0.0 mm in a downpour.", True),
+        ("Well. I went on and on. On and on. On and on. On and on", True),
+        ("I went on and on, and on and on again.", False),
+        ("No, no, no, no, no!", False),
+        ("It read 0.0 mm in a downpour. It had read 0.2 mm in a downpour.", False),
+        ("", False),
+    ],
+)
+def test_a_loop_is_the_same_words_over_and_over(text: str, loops: bool) -> None:
+    assert repeats(text) == loops
+
+
+def test_an_answer_ends_where_the_model_begins_to_repeat_itself(answer: Any) -> None:
+    once = "Barn owls hunt voles over wet meadows at dusk. "
+    model = Listening("I watched them. " + once * 30)
+    found = answer(model=model)
+    assert found.text.count("Barn owls") == 2
+    assert model.streams_closed == 1
 
 
 def test_closing_an_answer_stops_the_model(store: VectorStore, embedder: HashEmbedder) -> None:
