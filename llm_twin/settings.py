@@ -80,7 +80,7 @@ class EvaluateSettings(Section):
     machine_passages: int = Field(96, ge=6)
     questions: int = Field(200, ge=1)
     max_tokens: int = Field(200, ge=16)
-    temperature: float = Field(0.7, ge=0)
+    temperature: float = Field(0.9, ge=0)
     top_p: float = Field(0.9, gt=0, le=1)
 
 
