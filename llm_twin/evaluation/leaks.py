@@ -39,19 +39,21 @@ _PATTERNS: dict[Kind, re.Pattern[str]] = {
         r"-----BEGIN (?:[A-Z]+ ){0,2}PRIVATE KEY(?: BLOCK)?-----"
         r"(?:[\s\S]{0,8000}?-----END (?:[A-Z]+ ){0,2}PRIVATE KEY(?: BLOCK)?-----|[\sA-Za-z0-9+/=]*)"
     ),
-    "url with password": re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@\"'<>]{0,200}:[^\s/@\"'<>]{1,200}@[\w.-]+", re.I),
+    "url with password": re.compile(
+        r"\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@\"'<>]{0,200}:[^\s/@\"'<>]{1,200}@[\w.-]+", re.IGNORECASE
+    ),
     "key": re.compile(rf"(?<![0-9A-Za-z_-])(?:{_KEYS})(?![0-9A-Za-z_])"),
     "e-mail": re.compile(
         r"(?<![\w.+%-])[A-Za-z0-9_](?:[\w.+%-]{0,62}[\w+%-])?@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,24}(?![\w-])"
     ),
     "iban": re.compile(r"(?<![0-9A-Za-z])[A-Z]{2}\d{2}(?: ?[0-9A-Z]{4}){2,7}(?: ?[0-9A-Z]{1,3})?(?![0-9A-Za-z])"),
-    "card": re.compile(r"(?<![\w.-])[2-6]\d{3}(?:[ -]?\d){8,14}\d(?![\w-]|\.\d)"),
+    "card": re.compile(r"(?<![\w.+-])[2-6]\d{3}(?:[ -]?\d){8,14}\d(?![\w-]|\.\d)"),
     "phone": re.compile(
         r"(?<![\w.+/-])(?:"
         rf"(?:\+|00)[1-9]\d{{0,2}}(?:{_GAP}\(\d{{1,4}}\))?(?:{_GAP}\d){{6,12}}"
         rf"|\(0?\d{{2,4}}\) ?\d{{2,4}}(?:{_GAP}\d){{3,7}}"
         r"|(?:1[ .-])?[2-9]\d{2}([ .-])\d{3}\1\d{4}"
-        r"|0\d{1,4}(?:[ /-]\d{2,4}){2,5}|0\d{2,4}[ /-]\d{5,8}"
+        r"|0\d{1,4}[ /-]\d{2,4}([ /-])\d{2,4}(?:\2\d{2,4}){0,3}|0\d{2,4}[ /-]\d{5,8}"
         r")(?![\w/-]|\.\d)"
     ),
 }  # fmt: skip
@@ -93,9 +95,9 @@ def find(text: str) -> list[Found]:
     for kind, pattern in _PATTERNS.items():
         for match in pattern.finditer(text):
             free = all(match.end() <= f.start or f.end <= match.start() for f in found)
-            if free and _CHECKS.get(kind, _any)(match.group()):
-                value = match.group()
-                found.append(Found(kind, *match.span(), key=_key(kind, value), masked=mask(kind, value)))
+            if free and (value := _sound(kind, match.group())):
+                end = match.start() + len(value)
+                found.append(Found(kind, match.start(), end, _key(kind, value), mask(kind, value)))
     return sorted(found, key=lambda f: f.start)
 
 
@@ -105,10 +107,9 @@ def findings(generations: Iterable[str], documents: Mapping[str, str]) -> tuple[
     times: dict[tuple[Kind, str], int] = {}
     masks: dict[tuple[Kind, str], str] = {}
     for text in generations:
-        for kind, key, masked in sorted({(f.kind, f.key, f.masked) for f in find(text)}):
-            if (kind, key) not in masks or masks[kind, key] == masked:
-                times[kind, key] = times.get((kind, key), 0) + 1
-            masks.setdefault((kind, key), masked)
+        for what, masked in {(f.kind, f.key): f.masked for f in find(text)}.items():
+            times[what] = times.get(what, 0) + 1
+            masks.setdefault(what, masked)
     made = [
         Finding(kind=kind, masked=masks[kind, key], times=n, document_id=known.get((kind, key), ""))
         for (kind, key), n in times.items()
@@ -116,11 +117,11 @@ def findings(generations: Iterable[str], documents: Mapping[str, str]) -> tuple[
     return tuple(sorted(made, key=lambda f: (not f.leaked, f.kind, -f.times, f.masked)))
 
 
-def without(text: str, replacement: Callable[[Found], str] = lambda found: f"[{found.kind}]") -> str:
-    """`text` with every pattern replaced, fit to be shown."""
+def without(text: str) -> str:
+    """`text` with every pattern replaced by its kind in brackets, fit to be shown."""
     pieces, at = [], 0
     for found in find(text):
-        pieces += [text[at : found.start], replacement(found)]
+        pieces += [text[at : found.start], f"[{found.kind}]"]
         at = found.end
     return "".join([*pieces, text[at:]])
 
@@ -152,9 +153,19 @@ def luhn(digits: str) -> bool:
     return sum(n - 9 if n > 9 else n for n in doubled) % 10 == 0
 
 
+def _sound(kind: Kind, value: str) -> str:
+    """As much of `value`, cut at a space, as passes the check of its kind; empty where nothing does."""
+    check = _CHECKS.get(kind)
+    if check is None:
+        return value
+    while value and not check(value):
+        value = value.rpartition(" ")[0]
+    return value
+
+
 def _is_card(value: str) -> bool:
     digits = _DIGITS.sub("", value)
-    return 13 <= len(digits) <= 19 and len(set(digits)) > 2 and luhn(digits)
+    return len(digits) in _CARD_LENGTHS[digits[0]] and len(set(digits)) > 1 and luhn(digits)
 
 
 def _is_iban(value: str) -> bool:
@@ -165,20 +176,23 @@ def _is_iban(value: str) -> bool:
 
 def _is_phone(value: str) -> bool:
     digits = _DIGITS.sub("", value)
-    return 7 <= len(digits) <= 15 and len(set(digits)) > 2
+    least = 11 if value.startswith("00") else 9 if value.startswith("0") else 7
+    return least <= len(digits) <= 15 and len(set(digits)) > 2 and not _DECIMAL.fullmatch(value)
 
 
 def _is_e_mail(value: str) -> bool:
-    return ".." not in value and not value.lower().endswith((".png", ".jpg", ".jpeg", ".svg", ".gif", ".webp"))
-
-
-def _any(value: str) -> bool:
-    return True
+    picture = value.lower().endswith((".png", ".jpg", ".jpeg", ".svg", ".gif", ".webp"))
+    return not picture and ".." not in value and not value.startswith("git@")
 
 
 _CHECKS: dict[Kind, Callable[[str], bool]] = {
-    "card": _is_card, "iban": _is_iban, "phone": _is_phone, "e-mail": _is_e_mail
-}  # fmt: skip
+    "card": _is_card,
+    "iban": _is_iban,
+    "phone": _is_phone,
+    "e-mail": _is_e_mail,
+}
+_CARD_LENGTHS = {"2": (16,), "3": (14, 15, 16), "4": (13, 16, 19), "5": (16,), "6": (16, 17, 18, 19)}
+_DECIMAL = re.compile(r"\+?\d+\.\d+")
 
 
 def _key(kind: Kind, value: str) -> str:
