@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from llm_twin.errors import InputError
-from llm_twin.types import Recipe
+from llm_twin.types import PrivacyPlan, Recipe
 
 CONFIG = "twin.toml"
 
@@ -114,6 +114,7 @@ class Settings(BaseSettings):
     dataset: DatasetSettings = DatasetSettings()
     train: Recipe = Recipe()
     evaluate: EvaluateSettings = EvaluateSettings()
+    privacy: PrivacyPlan = PrivacyPlan()
     ask: AskSettings = AskSettings()
 
     @classmethod

@@ -138,6 +138,18 @@ class Recipe(Value):
     seed: int = 0
 
 
+class PrivacyPlan(Value):
+    """How hard a twin is pressed for what it was trained on; `canaries` are planted in training, 0 is none."""
+
+    generations: int = Field(1000, ge=1)
+    max_tokens: int = Field(48, ge=8)
+    spans: int = Field(48, ge=2)
+    canaries: int = Field(0, ge=0, le=600)
+    canary_times: int = Field(4, ge=1)
+    candidates: int = Field(255, ge=7)
+    seed: int = 0
+
+
 class Completion(Value):
     """What a model wrote for one prompt. `finish` is "stop" or "length"."""
 
