@@ -5,7 +5,7 @@ text, by character offsets into the document's *cleaned* text.
 """
 
 from datetime import date
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -148,6 +148,15 @@ class PrivacyPlan(Value):
     canary_times: int = Field(4, ge=1)
     candidates: int = Field(255, ge=7)
     seed: int = 0
+
+
+class GateRule(Value):
+    """When a candidate may take the champion's place; a margin is how large a difference must be to count."""
+
+    better: tuple[str, ...] = ("twin score",)
+    not_worse: tuple[str, ...] = ("sense", "perplexity")
+    margin: dict[str, Annotated[float, Field(ge=0)]] = {}
+    veto: tuple[Literal["memorisation", "privacy"], ...] = ("memorisation", "privacy")
 
 
 class Completion(Value):
