@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from llm_twin.errors import InputError
-from llm_twin.types import Recipe
+from llm_twin.types import GateRule, PrivacyPlan, Recipe
 
 CONFIG = "twin.toml"
 
@@ -114,6 +114,8 @@ class Settings(BaseSettings):
     dataset: DatasetSettings = DatasetSettings()
     train: Recipe = Recipe()
     evaluate: EvaluateSettings = EvaluateSettings()
+    privacy: PrivacyPlan = PrivacyPlan()
+    gate: GateRule = GateRule()
     ask: AskSettings = AskSettings()
 
     @classmethod
@@ -192,5 +194,9 @@ def _toml(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, int | float):
         return repr(value)
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_toml(key)} = {_toml(each)}' for key, each in value.items())}}}"
     escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'

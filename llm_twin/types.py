@@ -5,7 +5,7 @@ text, by character offsets into the document's *cleaned* text.
 """
 
 from datetime import date
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -136,6 +136,27 @@ class Recipe(Value):
     max_tokens: int = Field(512, ge=32)
     save_every: int = Field(10, ge=1)
     seed: int = 0
+
+
+class PrivacyPlan(Value):
+    """How hard a twin is pressed for what it was trained on; `canaries` are planted in training, 0 is none."""
+
+    generations: int = Field(1000, ge=1)
+    max_tokens: int = Field(48, ge=8)
+    spans: int = Field(48, ge=2)
+    canaries: int = Field(0, ge=0, le=600)
+    canary_times: int = Field(4, ge=1)
+    candidates: int = Field(255, ge=7)
+    seed: int = 0
+
+
+class GateRule(Value):
+    """When a candidate may take the champion's place; a margin is how large a difference must be to count."""
+
+    better: tuple[str, ...] = ("twin score",)
+    not_worse: tuple[str, ...] = ("sense", "perplexity")
+    margin: dict[str, Annotated[float, Field(ge=0)]] = {}
+    veto: tuple[Literal["memorisation", "privacy"], ...] = ("memorisation", "privacy")
 
 
 class Completion(Value):

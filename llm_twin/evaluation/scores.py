@@ -48,15 +48,9 @@ class Scores(BaseModel):
 
 def scores(model: str, quantities: Mapping[str, Bracketed], documents: Sequence[str], draws: Draws) -> Scores:
     """Scores of `model` from "style", "relevance", "fluency" and "variety", one row of `documents` a passage."""
-    placed = {name: _placed(q, model, documents, draws) for name, q in quantities.items()}
-    sense = np.clip(np.minimum.reduce([placed["relevance"], placed["fluency"], placed["variety"]]), 0, 1)
+    drawn = drawn_scores(model, quantities, documents, draws)
     return Scores(
-        style=estimate(placed["style"], draws),
-        relevance=estimate(placed["relevance"], draws),
-        fluency=estimate(placed["fluency"], draws),
-        variety=estimate(placed["variety"], draws),
-        sense=estimate(sense, draws),
-        twin=estimate(harmonic(placed["style"], sense), draws),
+        **{name: estimate(values, draws) for name, values in drawn.items()},
         raw={name: float(np.nanmean(q.values[model])) for name, q in quantities.items()},
     )
 
@@ -65,16 +59,17 @@ def difference(
     first: str, second: str, quantities: Mapping[str, Bracketed], documents: Sequence[str], draws: Draws
 ) -> Estimate:
     """Twin score of `first` less that of `second`, paired draw by draw."""
-    first_less_second = _twin(first, quantities, documents, draws) - _twin(
-        second, quantities, documents, draws
-    )
-    return estimate(first_less_second, draws)
+    one, other = (drawn_scores(model, quantities, documents, draws)["twin"] for model in (first, second))
+    return estimate(one - other, draws)
 
 
-def _twin(model: str, quantities: Mapping[str, Bracketed], documents: Sequence[str], draws: Draws) -> Array:
+def drawn_scores(
+    model: str, quantities: Mapping[str, Bracketed], documents: Sequence[str], draws: Draws
+) -> dict[str, Array]:
+    """Every score of `model` in every draw, by its name in `Scores`; shape (draws + 1,) each."""
     placed = {name: _placed(q, model, documents, draws) for name, q in quantities.items()}
-    sense = np.minimum.reduce([placed["relevance"], placed["fluency"], placed["variety"]])
-    return harmonic(placed["style"], sense)
+    sense = np.clip(np.minimum.reduce([placed["relevance"], placed["fluency"], placed["variety"]]), 0, 1)
+    return {**placed, "sense": sense, "twin": harmonic(placed["style"], sense)}
 
 
 def _placed(quantity: Bracketed, model: str, documents: Sequence[str], draws: Draws) -> Array:
