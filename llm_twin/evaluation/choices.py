@@ -1,12 +1,14 @@
 """Multiple-choice questions made from the author's training documents, and how a model's choice is read.
 
 The question is a request whose answer is known, the right option a whole sentence of that answer, the others
-sentences of other documents that are as long and as near in meaning as can be had. A model chooses by the
-likelihood of the letters A to D, each option standing under each letter once, so that a liking for a letter
-cancels. Not covered: facts that no sentence states by itself, and languages written without spaces.
+sentences of other documents that are as long and as near to it in meaning as can be had. As often as can be,
+one, two or three of them are nearer to the question than the right one is, so that topic alone does not tell.
+A model chooses by the likelihood of the letters A to D, each option standing under each letter once, so that a
+liking for a letter cancels. Not covered: whether a sentence from elsewhere would answer too, facts that no
+sentence states by itself, and languages written without spaces.
 """
 
-import unicodedata
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -22,13 +24,17 @@ from llm_twin.types import Message, Sample
 
 LETTERS = "ABCD"
 CHANCE = 1 / len(LETTERS)
+Similarities = NDArray[np.float32]
+"""Cosine of each sentence of a pool with one text."""
 AskText = Callable[[str], Sequence[Message]]
 """Puts a request into the conversation that the models are asked with."""
 _LEAST_WORDS, _MOST_WORDS = 6, 40
 _SAME = 0.85
 """Cosine over which two sentences say the same: no option may be as near to another."""
+_OPENING, _CLOSING, _ENDS = "\"'“‘«¿¡", "\"'”’»)]*_", tuple(".!…。！।۔")
 _LENGTHS = (0.6, 1.6)
-_SPARE = 2
+_SPARE = 4
+"""Times as many samples are looked at as questions are wanted."""
 _TIE = 1e-9
 
 
@@ -55,6 +61,14 @@ class _Pool:
     vectors: Vectors
 
 
+@dataclass(frozen=True)
+class _Options:
+    """Rows of a pool, the right one first; `rank` of the others are nearer to the question."""
+
+    rows: tuple[int, ...]
+    rank: int
+
+
 # --- making them ------------------------------------------------------------------------------------------------
 
 
@@ -70,8 +84,15 @@ def mcq(samples: Sequence[Sample], embedder: Embedder, most: int, seed: int = 0)
     if pool is None:
         return []
     questions = embedder.embed([beginning(s.instruction, embedder) for s in asked])
-    made = (_choice(s, q, pool, seed) for s, q in zip(asked, questions, strict=True))
-    return [choice for choice in made if choice is not None][:most]
+    made: list[Choice] = []
+    ranks: Counter[int] = Counter()
+    for sample, question in zip(asked, questions, strict=True):
+        rarest = sorted(range(len(LETTERS)), key=lambda rank: (ranks[rank], -rank))
+        options = _options(sample, pool.vectors @ question, pool, rarest)
+        if options and len(made) < most:
+            ranks[options.rank] += 1
+            made.append(_choice(sample, options.rows, pool, seed))
+    return made
 
 
 def _spread(samples: Sequence[Sample], most: int, seed: int) -> list[Sample]:
@@ -98,47 +119,61 @@ def _pool(samples: Sequence[Sample], embedder: Embedder) -> _Pool | None:
 
 
 def whole_sentences(text: str) -> list[str]:
-    """The statements of `text` that stand on one line, end as a sentence ends, and have 6 to 40 words."""
+    """The statements of `text` of 6 to 40 words that stand on one line, and begin and end as sentences do."""
     found = []
     for start, end in sentences(text):
         sentence = text[start:end]
-        ends = unicodedata.category(sentence[-1]).startswith("P") and sentence[-1] not in ",;:-–—?？"
-        if ends and "\n" not in sentence and _LEAST_WORDS <= len(words(sentence)) <= _MOST_WORDS:
+        ends = sentence.rstrip(_CLOSING)[-1:] in _ENDS
+        starts = sentence[0].isalnum() or sentence[0] in _OPENING
+        if starts and ends and "\n" not in sentence and _LEAST_WORDS <= len(words(sentence)) <= _MOST_WORDS:
             found.append(sentence)
     return found
 
 
-def _choice(sample: Sample, question: Vectors, pool: _Pool, seed: int) -> Choice | None:
+def _options(sample: Sample, to_question: Similarities, pool: _Pool, ranks: Sequence[int]) -> _Options | None:
+    """Right option and distractors, of which as many are nearer to the question as the first of `ranks` that
+    can be had says. The right one is of the answer's sentences among the nearer half, the nearest that will do.
+    """
     own = np.flatnonzero(pool.samples == sample.id)
-    if not len(own):
-        return None
-    to_question = pool.vectors @ question
-    right = int(own[np.argmax(to_question[own])])
-    others = _distractors(right, sample.document_id, to_question, pool)
-    if len(others) < len(LETTERS) - 1:
-        return None
-    order = sorted([right, *others], key=lambda row: digest(str(seed), sample.id, pool.texts[row]))
+    own = own[np.argsort(-to_question[own], kind="stable")][: (len(own) + 1) // 2]
+    for rank in ranks:
+        for right in own:
+            others = _distractors(int(right), rank, sample.document_id, to_question, pool)
+            if len(others) == len(LETTERS) - 1:
+                return _Options((int(right), *others), rank)
+    return None
+
+
+def _distractors(right: int, rank: int, document: str, to_question: Similarities, pool: _Pool) -> list[int]:
+    """Rows of other documents, `rank` of them nearer to the question than `right` is, the others not; of each kind
+    those nearest to `right` that say neither what it says nor what another says. Too few where there are no more.
+    """
+    to_right = pool.vectors @ pool.vectors[right]
+    ratio = pool.lengths / pool.lengths[right]
+    fits = (pool.documents != document) & (ratio >= _LENGTHS[0]) & (ratio <= _LENGTHS[1]) & (to_right < _SAME)
+    room = {True: rank, False: len(LETTERS) - 1 - rank}
+    chosen: list[int] = []
+    for row in np.flatnonzero(fits)[np.argsort(-to_right[fits], kind="stable")]:
+        nearer = bool(to_question[row] > to_question[right])
+        apart = not chosen or (pool.vectors[chosen] @ pool.vectors[row]).max() < _SAME
+        if room[nearer] and apart:
+            room[nearer] -= 1
+            chosen.append(int(row))
+        if not any(room.values()):
+            break
+    return chosen
+
+
+def _choice(sample: Sample, rows: Sequence[int], pool: _Pool, seed: int) -> Choice:
+    """Put the right option, the first of `rows`, and the others in an order that the seed decides."""
+    order = sorted(rows, key=lambda row: digest(str(seed), sample.id, pool.texts[row]))
     return Choice(
         sample_id=sample.id,
         document_id=sample.document_id,
         question=sample.instruction,
         options=tuple(pool.texts[row] for row in order),
-        right=order.index(right),
+        right=order.index(rows[0]),
     )
-
-
-def _distractors(right: int, document: str, to_question: Vectors, pool: _Pool) -> list[int]:
-    """Three rows of other documents, nearest to right answer and question together, none saying what another says."""
-    to_right = pool.vectors @ pool.vectors[right]
-    ratio = pool.lengths / pool.lengths[right]
-    fits = (pool.documents != document) & (ratio >= _LENGTHS[0]) & (ratio <= _LENGTHS[1])
-    chosen: list[int] = []
-    for row in np.argsort(-(to_right + to_question), kind="stable"):
-        if fits[row] and (pool.vectors[[right, *chosen]] @ pool.vectors[row]).max() < _SAME:
-            chosen.append(int(row))
-        if len(chosen) == len(LETTERS) - 1:
-            break
-    return chosen
 
 
 # --- answering them ---------------------------------------------------------------------------------------------

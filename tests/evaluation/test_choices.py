@@ -114,6 +114,30 @@ def test_distractors_are_the_nearest_that_do_not_say_the_same() -> None:
     assert set(choice.options) == {texts[0], *roofs, texts[4], texts[5]}
 
 
+def test_topic_alone_does_not_tell_the_right_option() -> None:
+    rng = np.random.default_rng(5)
+    stock = [f"word{i}" for i in range(60)]
+
+    def answer(i: int) -> str:
+        told = (" ".join(rng.choice(stock, 9, replace=False)) for _ in range(4))
+        return " ".join(f"The {line}." for line in told)
+
+    samples = [
+        sample(i, answer(i), document=f"d{i % 12}").model_copy(
+            update={"instruction": " ".join(rng.choice(stock, 6, replace=False))}
+        )
+        for i in range(60)
+    ]
+    choices = mcq(samples, EMBEDDER, 40)
+    cosines = np.array(resemblance(choices, EMBEDDER))
+    nearer = [(row > row[c.right]).sum() for row, c in zip(cosines, choices, strict=True)]
+    assert len(choices) == 40
+    assert np.bincount(nearer, minlength=4).min() >= 8, (
+        "0 to 3 options are nearer to the question, as often each"
+    )
+    assert chosen_right(cosines.tolist(), [c.right for c in choices]).mean() < 0.35
+
+
 def test_left_out_are_template_requests_and_answers_without_a_sentence_or_company() -> None:
     template = [s.model_copy(update={"written_by": "template"}) for s in SAMPLES]
     assert mcq(template, EMBEDDER, 8) == []
@@ -135,11 +159,14 @@ def test_questions_are_spread_over_documents() -> None:
 def test_whole_sentences_are_statements_of_some_length_on_one_line() -> None:
     text = (
         "Why would anyone oil a lathe on Sundays? I do it then because it is quiet. Too short.\n\n"
-        "Ηταν μια ήσυχη μέρα και κανείς δεν μιλούσε. A line that the author left without any end"
+        "Ηταν μια ήσυχη μέρα και κανείς δεν μιλούσε. A line that the author left without any end\n\n"
+        "→ An arrow leads into this line of a list. Image of a lathe by the author [Source: his cellar]\n\n"
+        "“Nobody ever asked me about it (not once).”"
     )
     assert whole_sentences(text) == [
         "I do it then because it is quiet.",
         "Ηταν μια ήσυχη μέρα και κανείς δεν μιλούσε.",
+        "“Nobody ever asked me about it (not once).”",
     ]
 
 
