@@ -114,6 +114,33 @@ class Embedder(Protocol):
         ...
 
 
+class TokenEmbedder(Embedder, Protocol):
+    """An Embedder that tells its tokens apart too, for late interaction."""
+
+    def token_vectors(self, texts: Sequence[str], progress: Progress = silent) -> list[Vectors]:
+        """One array a text, shape (number of `token_offsets`, dimension), float32, rows of length 1, in order.
+
+        Each token's vector depends on the text around it. Raises InputError for a text over the window.
+        """
+        ...
+
+
+class Reranker(Protocol):
+    """A slower, closer look at the hits of a search."""
+
+    name: str
+
+    def scores(
+        self, questions: Sequence[str], found: Sequence[Sequence[Hit]], progress: Progress = silent
+    ) -> list[NDArray[np.float64]]:
+        """How well each hit of `found[i]` answers `questions[i]`: one array a question, larger is better.
+
+        All questions in one batch. Scores of one question may be compared, those of two may not. `progress`
+        counts pairs of question and hit.
+        """
+        ...
+
+
 def beginning(text: str, embedder: Embedder) -> str:
     """As much of the beginning of `text` as the embedder's window holds: enough to compare passages by."""
     offsets = embedder.token_offsets(text)

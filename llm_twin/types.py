@@ -67,6 +67,7 @@ class Chunk(Value):
     end: int
     tokens: int
     url: str | None = None
+    platform: str | None = None
     published: date | None = None
 
     @property
@@ -77,11 +78,17 @@ class Chunk(Value):
 
 
 class Where(Value):
-    """A filter on chunks; None means any. It is applied inside the search, never after it."""
+    """A filter on chunks; None means any. It is applied inside the search, never after it.
+
+    Both ends of a range of dates belong to it, and a chunk without a date lies in none.
+    """
 
     author: str | None = None
     kind: Kind | None = None
     document_id: str | None = None
+    platform: str | None = None
+    published_from: date | None = None
+    published_to: date | None = None
 
 
 class Hit(Value):

@@ -4,7 +4,8 @@ The folder holds model.safetensors, config.json and tokenizer.json (all-MiniLM-L
 use converts the model with torch and keeps the result in a folder named after the weights' SHA-256 and the
 OpenVINO version; every later use reads that. Mean pooling and scaling to length 1 are part of the converted
 model. It computes in bfloat16 where the CPU has it, else in float32. A text's vector depends on the texts it
-is batched with in its last bits only.
+is batched with in its last bits only. `token_vectors` gives what the pooling starts from, out of the same
+converted model.
 
 Not covered: pooling other than the mean, layers after it, models that want a prefix before a text, GPUs.
 """
@@ -54,7 +55,7 @@ class OpenVinoEmbedder:
         self.window = _window(folder, config)
         self._tokenizer = _tokenizer(folder / "tokenizer.json")
         self._graph = _converted(folder, cache or folder / "openvino", weights)
-        self._compiled: ov.CompiledModel | None = None
+        self._compiled: dict[bool, ov.CompiledModel] = {}
         self._lock = threading.Lock()
 
     def token_offsets(self, text: str) -> list[tuple[int, int]]:
@@ -67,24 +68,44 @@ class OpenVinoEmbedder:
 
         Raises InputError when a text has more than `window` tokens. `progress` counts texts.
         """
-        ids = self._token_ids(texts)
         vectors = np.zeros((len(texts), self.dimension), np.float32)
+        for batch, rows in self._results(self._token_ids(texts), progress, pooled=True):
+            vectors[batch] = rows
+        return vectors
+
+    def token_vectors(self, texts: Sequence[str], progress: Progress = silent) -> list[Vectors]:
+        """One array a text, shape (its tokens, dimension), float32, rows of length 1; see `ports.TokenEmbedder`.
+
+        Raises InputError when a text has more than `window` tokens, TwinError for a converted model that does not
+        pool as ours do.
+        """
+        ids = self._token_ids(texts)
+        found: list[Vectors] = [np.zeros((0, self.dimension), np.float32)] * len(ids)
+        for batch, rows in self._results(ids, progress, pooled=False):
+            for i, row in zip(batch, rows, strict=True):
+                real = row[1 : len(ids[i]) - 1]  # without the special tokens, and without the padding
+                found[i] = real / np.maximum(np.linalg.norm(real, axis=1, keepdims=True), 1e-12)
+        return found
+
+    def _results(
+        self, ids: Sequence[Ids], progress: Progress, pooled: bool
+    ) -> Iterator[tuple[list[int], Vectors]]:
+        """Batches of indices into `ids` with what the model returns for each, as they are done."""
         if not ids:
-            return vectors
-        model = self._model()
+            return
+        model = self._model(pooled)
         streams = int(model.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         done = 0
         with ThreadPoolExecutor(streams) as pool:
             running = {pool.submit(_run, model, [ids[i] for i in batch]): batch for batch in _batches(ids)}
             try:
                 for future in as_completed(running):
-                    vectors[running[future]] = future.result()
-                    done += len(running[future])
-                    progress(done, len(texts), self.name)
+                    yield running[future], future.result()
+                    done += len(running.pop(future))
+                    progress(done, len(ids), self.name)
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-        return vectors
 
     def _token_ids(self, texts: Sequence[str]) -> list[Ids]:
         """Token ids of each text with its special tokens; a text over the window is an error, never cut."""
@@ -108,9 +129,9 @@ class OpenVinoEmbedder:
                 f"a text is no valid Unicode: {error}", "decode it again, replacing errors"
             ) from error
 
-    def _model(self) -> ov.CompiledModel:
+    def _model(self, pooled: bool) -> ov.CompiledModel:
         with self._lock:
-            if self._compiled is None:
+            if pooled not in self._compiled:
                 core = ov.Core()
                 fast = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
                 hints = {
@@ -118,10 +139,25 @@ class OpenVinoEmbedder:
                     "PERFORMANCE_HINT": "THROUGHPUT",
                 }
                 with _loading(self._graph):
-                    self._compiled = core.compile_model(str(self._graph), "CPU", hints)
+                    graph = core.read_model(self._graph)
+                    whole = graph if pooled else _before_pooling(graph)
+                    compiled = core.compile_model(whole, "CPU", hints)
                 # OpenVINO sets up its bridge to numpy at the first inference; two threads at once deadlock there.
-                _run(self._compiled, [np.zeros(1, np.int64)])
-            return self._compiled
+                _run(compiled, [np.zeros(1, np.int64)])
+                self._compiled[pooled] = compiled
+            return self._compiled[pooled]
+
+
+def _before_pooling(graph: ov.Model) -> ov.Model:
+    """The model up to the product of hidden states and mask, which `_convert` made the only one of rank 3
+    on the way back from the result.
+    """
+    node = graph.get_results()[0]
+    while node.get_type_name() != "Multiply":
+        if node.get_input_size() == 0 or node.get_type_name() == "Add":
+            raise ValueError("its pooling was not found")
+        node = node.input_value(0).get_node()
+    return ov.Model([node.input_value(0)], graph.get_parameters(), "tokens")
 
 
 def _batches(ids: Sequence[Ids]) -> Iterator[list[int]]:

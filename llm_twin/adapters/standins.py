@@ -44,10 +44,26 @@ class HashEmbedder:
             progress(i + 1, len(texts), self.name)
         return rows
 
-    def _row(self, text: str) -> Vectors:
+    def token_vectors(self, texts: Sequence[str], progress: Progress = silent) -> list[Vectors]:
+        """One array a text: a token's row is its axis, whatever stands around it."""
+        found = []
+        for i, text in enumerate(texts):
+            rows = np.zeros((len(words := self._words(text)), self.dimension), np.float32)
+            for row, word in zip(rows, words, strict=True):
+                number = _number(word)
+                row[number % self.dimension] = 1 if number >> 32 & 1 else -1
+            found.append(rows)
+            progress(i + 1, len(texts), self.name)
+        return found
+
+    def _words(self, text: str) -> list[str]:
         words = [word.lower() for word in _TOKEN.findall(text)]
         if len(words) + _SPECIAL > self.window:
             raise InputError(f"a text of {len(words) + _SPECIAL} tokens is over the window of {self.window}")
+        return words
+
+    def _row(self, text: str) -> Vectors:
+        words = self._words(text)
         row = np.zeros(self.dimension, np.float32)
         for word in words:
             number = _number(word)

@@ -29,9 +29,11 @@ from llm_twin.files import sync_folder
 from llm_twin.ports import Vectors
 from llm_twin.types import Chunk, Hit, Where
 
-LAYOUT = 1
+LAYOUT = 2
 _POINTS = UUID("6f0c1c0e-3f5b-5d0e-9a51-0b1f6a2d7c44")
-_FIELDS = ("author", "kind", "document_id")
+_FIELDS = ("author", "kind", "document_id", "platform")
+_DAY = "published"
+"""Days since the year 1, so that ranges are of whole numbers."""
 _BATCH = 512
 _PAGE = 1000
 _SPARE = 16
@@ -164,6 +166,7 @@ class QdrantEdgeVectors:
 
     def _point(self, chunk: Chunk, vector: Vectors) -> qdrant.Point:
         fields = {field: getattr(chunk, field) for field in _FIELDS}
+        fields[_DAY] = chunk.published.toordinal() if chunk.published else None
         words = self._words.embed_document(chunk.embedded_text)
         return qdrant.Point(
             _point_id(chunk.id),
@@ -245,6 +248,7 @@ def _create(shard: Path, dimension: int, config: qdrant.EdgeConfig) -> None:
         made = qdrant.EdgeShard.create(str(aside), config)
         for field in _FIELDS:
             made.update(qdrant.UpdateOperation.create_field_index(field, qdrant.PayloadSchemaType.Keyword))
+        made.update(qdrant.UpdateOperation.create_field_index(_DAY, qdrant.PayloadSchemaType.Integer))
         made.flush()
         made.close()
     except Exception as error:
@@ -284,6 +288,12 @@ def _filter(where: Where) -> qdrant.Filter | None:
         for field, value in wanted
         if value is not None
     ]
+    first, last = where.published_from, where.published_to
+    if first or last:
+        days = qdrant.RangeFloat(
+            gte=first.toordinal() if first else None, lte=last.toordinal() if last else None
+        )
+        conditions.append(qdrant.FieldCondition(_DAY, range=days))
     return qdrant.Filter(must=conditions) if conditions else None
 
 

@@ -1,15 +1,40 @@
-"""Retrieval on questions whose source is known: recall@5 and nDCG@10, by ir-measures."""
+"""Retrieval on questions whose answer's place is known: recall, MRR and nDCG, by ir-measures.
 
-from collections.abc import Callable, Sequence
+A question is one whose relevant chunks (or documents, see `ablation`) are known beforehand: a sample's source,
+or a benchmark's judgements (`beir`). Intervals are over the documents that the questions come from.
+Not covered: passages that would answer just as well and that nobody marked; they count as misses.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from llm_twin.evaluation.intervals import Estimate, draw, estimate
+from llm_twin.evaluation.intervals import Array, Estimate, draw, estimate
 from llm_twin.ports import Progress, silent
 from llm_twin.types import Chunk, Hit, Sample
 
-_RECALL, _NDCG = "R@5", "nDCG@10"
+RECALL, MRR, NDCG = "R@5", "RR@10", "nDCG@10"
+MEASURES = (RECALL, MRR, NDCG)
+"""As ir-measures names them; five, because an answer is written from five passages."""
+_DEPTH = 10
+
+Search = Callable[[str, int], Sequence[Hit]]
+"""A question and how many hits to return -> hits, best first."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question and the ids that answer it, each with its grade (1 or more; larger is better).
+
+    `document_id` is where it comes from: what intervals are drawn over. A benchmark's question stands for itself.
+    """
+
+    id: str
+    text: str
+    document_id: str
+    relevant: Mapping[str, int]
 
 
 class Retrieval(BaseModel):
@@ -19,6 +44,8 @@ class Retrieval(BaseModel):
 
     questions: int
     recall_at_5: Estimate
+    mrr_at_10: Estimate
+    """Mean of 1 / rank of the first right passage; 0 for one that is not among the first ten."""
     ndcg_at_10: Estimate
 
 
@@ -33,39 +60,58 @@ def sources(sample: Sample, chunks: Sequence[Chunk]) -> set[str]:
     return found
 
 
+def known(samples: Sequence[Sample], chunks: Sequence[Chunk]) -> list[Question]:
+    """The samples whose source lies in `chunks`, as questions, in the order given."""
+    return [
+        Question(sample.id, sample.instruction, sample.document_id, dict.fromkeys(sorted(found), 1))
+        for sample in samples
+        if (found := sources(sample, chunks))
+    ]
+
+
 def measure(
-    questions: Sequence[Sample],
-    chunks: Sequence[Chunk],
-    search: Callable[[str, int], Sequence[Hit]],
-    progress: Progress = silent,
+    questions: Sequence[Sample], chunks: Sequence[Chunk], search: Search, progress: Progress = silent
 ) -> Retrieval | None:
     """Ask every question whose source is in `chunks`; None when there is none."""
-    known = [(q, found) for q in questions if (found := sources(q, chunks))]
-    if not known:
+    asked = known(questions, chunks)
+    if not asked:
         return None
-    relevant = {q.id: dict.fromkeys(found, 1) for q, found in known}
     ranked = {}
-    for done, (question, _) in enumerate(known):
-        hits = search(question.instruction, 10)
-        ranked[question.id] = {hit.chunk.id: float(len(hits) - i) for i, hit in enumerate(hits)}
-        progress(done + 1, len(known), "retrieval")
-    return _aggregated([q for q, _ in known], relevant, ranked)
+    for done, question in enumerate(asked):
+        ranked[question.id] = [hit.chunk.id for hit in search(question.text, _DEPTH)]
+        progress(done + 1, len(asked), "retrieval")
+    documents = [q.document_id for q in asked]
+    draws = draw(documents)
+    recall, mrr, ndcg = (
+        estimate(draws.mean(values, documents), draws) for values in per_question(asked, ranked).values()
+    )
+    return Retrieval(questions=len(asked), recall_at_5=recall, mrr_at_10=mrr, ndcg_at_10=ndcg)
 
 
-def _aggregated(
-    questions: Sequence[Sample], relevant: dict[str, dict[str, int]], ranked: dict[str, dict[str, float]]
-) -> Retrieval:
+def per_question(
+    questions: Sequence[Question],
+    ranked: Mapping[str, Sequence[str]],
+    measures: Sequence[str] = MEASURES,
+) -> dict[str, Array]:
+    """Each measure's value for each question, shape (len(questions),). `ranked` holds ids, best first.
+
+    A question that `ranked` lacks, or has nothing for, counts as 0; an id named twice counts at its first place.
+    nDCG takes the grade itself as the gain (Jarvelin and Kekalainen 2002), as trec_eval does.
+    """
     import ir_measures
 
-    measures = [ir_measures.parse_measure(_RECALL), ir_measures.parse_measure(_NDCG)]
-    values: dict[str, dict[str, float]] = {_RECALL: {}, _NDCG: {}}
-    for metric in ir_measures.iter_calc(measures, relevant, ranked):
-        values[str(metric.measure)][metric.query_id] = metric.value
-    documents = [q.document_id for q in questions]
-    draws = draw(documents)
-    recall, ndcg = (
-        # A question without any hit is missing from the run and counts as 0.
-        estimate(draws.mean(np.array([by.get(q.id, 0.0) for q in questions]), documents), draws)
-        for by in (values[_RECALL], values[_NDCG])
-    )
-    return Retrieval(questions=len(questions), recall_at_5=recall, ndcg_at_10=ndcg)
+    parsed = [ir_measures.parse_measure(name) for name in measures]
+    judged = {q.id: dict(q.relevant) for q in questions}
+    run = {q.id: _scores(ranked.get(q.id, ())) for q in questions}
+    place = {q.id: i for i, q in enumerate(questions)}
+    values = {name: np.zeros(len(questions)) for name in measures}
+    names = dict(zip(parsed, measures, strict=True))
+    for metric in ir_measures.iter_calc(parsed, judged, run):
+        values[names[metric.measure]][place[metric.query_id]] = metric.value
+    return values
+
+
+def _scores(ids: Sequence[str]) -> dict[str, float]:
+    """Scores that fall by one a place, because the libraries rank by score and not by order."""
+    once = list(dict.fromkeys(ids))
+    return {name: float(len(once) - i) for i, name in enumerate(once)}

@@ -197,6 +197,7 @@ class _Cutter:
             source.author,
             source.kind,
             source.url or "",
+            source.platform or "",
             str(source.published or ""),
             self._embedder.name,
         )
@@ -212,6 +213,7 @@ class _Cutter:
             end=end,
             tokens=self._tokens(seen) + SPECIAL_TOKENS,
             url=source.url,
+            platform=source.platform,
             published=source.published,
         )
 

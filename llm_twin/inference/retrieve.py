@@ -2,8 +2,9 @@
 
 What comes back is whole chunks of the author asked for; the filter is part of both searches, so nobody
 else's passage can push one out. Whether a question can be answered at all is decided by one number, the
-best cosine (see `relevant` for how well that works). Not covered: reranking, and rewriting a follow-up
-into a question that stands on its own.
+best cosine (see `relevant` for how well that works). Steps that may be put before or behind are modules of
+their own: `expand`, `selfquery`, `rerank`, `diversify`. Not covered: rewriting a follow-up into a question that
+stands on its own.
 """
 
 from collections import defaultdict
@@ -65,11 +66,17 @@ def search(
     """
     if not words(question):
         raise InputError(f"there is no question in {question!r}", "ask in words")
+    near, wordy = rankings(question, question_vector(question, embedder), store, where, limit)
+    return Found(tuple(rrf([near, wordy])[:limit]), near[0].score if near else -1.0)
+
+
+def rankings(
+    question: str, vector: Vectors, store: VectorStore, where: Where, limit: int
+) -> tuple[list[Hit], list[Hit]]:
+    """What is near `vector`, and what shares words with `question`: deep enough to fuse, without their tails."""
     depth = max(limit, _DEPTH)
-    near = store.search_dense(question_vector(question, embedder), depth, where)
-    wordy = store.search_words(question, depth, where)
-    fused = rrf([_without_tail(near), _without_tail(wordy)])
-    return Found(tuple(fused[:limit]), near[0].score if near else -1.0)
+    near = store.search_dense(vector, depth, where)
+    return _without_tail(near), _without_tail(store.search_words(question, depth, where))
 
 
 def _without_tail(ranking: Sequence[Hit]) -> list[Hit]:

@@ -223,3 +223,17 @@ def test_every_vector_is_the_one_that_sentence_transformers_makes(
     cosine = (embedder.embed(texts) * reference).sum(1)
     assert len(texts) > 100
     assert cosine.min() >= 0.999
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_every_token_vector_is_the_one_that_sentence_transformers_makes(minilm: Path) -> None:
+    library = pytest.importorskip("sentence_transformers", reason="needs the extra `bench`")
+    texts = ["The owl hunts mice at night.", "Tax — law for 🦉 and small firms! " * 12, "Zoë"]
+    model = library.SentenceTransformer(str(minilm), device="cpu")
+    reference = model.encode(texts, output_value="token_embeddings")
+    for ours, theirs in zip(OpenVinoEmbedder(minilm).token_vectors(texts), reference, strict=True):
+        rows = theirs.numpy()[1:-1]
+        rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        assert ours.shape == rows.shape
+        assert (ours * rows).sum(1).min() >= 0.998

@@ -147,6 +147,31 @@ def test_filters_work_inside_every_search_not_after_it(store: VectorStore) -> No
         assert store.chunk_ids(where) == set(expected)
 
 
+def test_dates_and_platforms_filter_inside_every_search_too(store: VectorStore) -> None:
+    near = [passage(f"near{i:02d}", published=date(2020, 1, 1), platform="a.org") for i in range(50)]
+    store.upsert(near, np.tile(unit(1), (50, 1)))
+    dated = [
+        passage("feb29", published=date(2024, 2, 29), platform="b.org"),
+        passage("mar01", published=date(2024, 3, 1), platform="b.org/x"),
+        passage("undated", platform="b.org"),
+    ]
+    store.upsert(dated, np.stack([unit(0, 1), unit(1, 2), unit(1, 1)]))
+    leap = date(2024, 2, 29)
+    for where, expected in (
+        (Where(published_from=leap), {"feb29", "mar01"}),
+        (Where(published_from=leap, published_to=leap), {"feb29"}),
+        (Where(published_from=date(2020, 1, 2), published_to=date(2024, 2, 28)), set()),
+        (Where(published_from=date(2024, 3, 2)), set()),
+        (Where(published_to=date(2020, 1, 1)), {chunk.id for chunk in near}),
+        (Where(platform="b.org"), {"feb29", "undated"}),
+        (Where(platform="b.org", published_to=date(9999, 12, 31)), {"feb29"}),
+        (Where(platform="b.org", author="Bo"), set()),
+    ):
+        assert store.chunk_ids(where) == expected
+        assert set(ids(store.search_dense(unit(1), 50, where))) == expected
+        assert set(ids(store.search_words("owls", 50, where))) == expected
+
+
 def test_the_author_is_matched_whole_whatever_it_is_made_of(store: VectorStore) -> None:
     odd = 'Zoë "Z" O\'Neil; \\ {"a": 1} 🦉'
     store.upsert([passage("a", author=odd), passage("b", author="Zoë")], random_units(2))

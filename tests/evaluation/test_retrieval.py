@@ -112,3 +112,13 @@ def test_intervals_are_over_documents() -> None:
     )
     assert result is not None  # d1 is always found, d2 never
     assert (result.recall_at_5.value, result.recall_at_5.low, result.recall_at_5.high) == (0.5, 0, 1)
+
+
+def test_mrr_by_hand() -> None:
+    questions = [question("q", "d1", 0, 100), question("r", "d2", 0, 100), question("s", "d2", 100, 200)]
+    ranked = {"q": ["c2", "c3", "c1"], "r": ["e1"], "s": []}
+    result = measure(
+        questions, CHUNKS, lambda text, _: [Hit(chunk=BY_ID[c], score=1.0) for c in ranked[text]]
+    )
+    assert result is not None
+    assert result.mrr_at_10.value == pytest.approx((1 / 3 + 1 + 0) / 3)

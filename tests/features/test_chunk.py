@@ -220,7 +220,14 @@ def test_an_unchanged_passage_keeps_its_id_and_a_changed_one_does_not(cleaned: C
 
 
 @pytest.mark.parametrize(
-    "fields", [{"title": "On mice"}, {"author": "Bea"}, {"url": "https://e.x"}, {"published": "2024-02-29"}]
+    "fields",
+    [
+        {"title": "On mice"},
+        {"author": "Bea"},
+        {"url": "https://e.x"},
+        {"published": "2024-02-29"},
+        {"platform": "e.x"},
+    ],
 )
 def test_what_is_shown_with_a_passage_is_part_of_its_id(cleaned: Cleaned, fields: dict[str, str]) -> None:
     one, other = (chunks(cleaned("Text.", id="d", **each), HashEmbedder())[0] for each in ({}, fields))
@@ -233,11 +240,14 @@ def test_another_embedder_is_another_index(cleaned: Cleaned) -> None:
 
 
 def test_a_chunk_tells_where_it_comes_from(cleaned: Cleaned) -> None:
-    document = cleaned("Text.", url="https://e.x/1", published="2024-02-29", kind="post", language="en")
+    document = cleaned(
+        "Text.", url="https://e.x/1", published="2024-02-29", kind="post", language="en", platform="e.x"
+    )
     (chunk,) = chunks(document, HashEmbedder())
     source = document.document
     assert (chunk.document_id, chunk.author, chunk.kind) == (source.id, "Ada", "post")
     assert (chunk.title, chunk.url, chunk.published) == ("On owls", source.url, source.published)
+    assert chunk.platform == "e.x"
 
 
 def test_nothing_gives_no_chunks(cleaned: Cleaned) -> None:

@@ -1,0 +1,139 @@
+"""Self-query: which filters a question names, by rules and by a model's JSON."""
+
+import json
+from datetime import date
+
+import pytest
+
+from llm_twin import prompts
+from llm_twin.adapters.standins import ScriptedChat
+from llm_twin.inference.selfquery import Known, SelfQuery, by_model, by_rules, narrowed
+from llm_twin.types import Where
+
+KNOWN = Known(
+    ("Wren Marlow", "Ada O'Neil"), ("medium.com", "decodingml.substack.com", "github.com"), date(2026, 3, 15)
+)
+D = date
+
+
+@pytest.mark.parametrize(
+    ("question", "where"),
+    [
+        (
+            "What did you write about bees in 2023?",
+            Where(published_from=D(2023, 1, 1), published_to=D(2023, 12, 31)),
+        ),
+        ("What have you written on bees since May 2022?", Where(published_from=D(2022, 5, 1))),
+        ("Which articles about bees came after 2022?", Where(kind="article", published_from=D(2023, 1, 1))),
+        ("What did your posts before March 2024 say?", Where(kind="post", published_to=D(2024, 2, 29))),
+        ("What was published until 2021?", Where(published_to=D(2021, 12, 31))),
+        (
+            "What did you write between February 2020 and February 2021 about owls?",
+            Where(published_from=D(2020, 2, 1), published_to=D(2021, 2, 28)),
+        ),
+        ("What did you write between 2022 and 2020?", Where()),
+        (
+            "What did you publish last year?",
+            Where(published_from=D(2025, 1, 1), published_to=D(2025, 12, 31)),
+        ),
+        ("What did you write last month?", Where(published_from=D(2026, 2, 1), published_to=D(2026, 2, 28))),
+        (
+            "What have you posted this month?",
+            Where(published_from=D(2026, 3, 1), published_to=D(2026, 3, 31)),
+        ),
+        ("In your blog posts, how do bees winter?", Where(kind="article")),
+        ("What is in the repository of the tide clock?", Where(kind="repository")),
+        ("What did Wren Marlow write about owls?", Where(author="Wren Marlow")),
+        ("Does ada o'neil keep bees?", Where(author="Ada O'Neil")),
+        ("Did Wren Marlow agree with Ada O'Neil?", Where()),
+        ("What did you publish on Medium?", Where(platform="medium.com")),
+        ("What did you write on your Substack about RAG?", Where(platform="decodingml.substack.com")),
+        ("What did you publish on Medium and on GitHub?", Where()),
+    ],
+)
+def test_rules_find_what_is_named(question: str, where: Where) -> None:
+    assert by_rules(question, KNOWN) == SelfQuery(question, where)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "How do you keep bees through the winter?",
+        "What changed in the law in 2023?",  # when it happened, not when it was written
+        "How do I post a letter?",
+        "How do you message a queue of 2000 items?",
+        "Is a medium heat right for eggs?",
+        "Do marlowesque wrens sing?",
+        "",
+    ],
+)
+def test_rules_leave_other_questions_alone(question: str) -> None:
+    assert by_rules(question, KNOWN).where == Where()
+
+
+def replying(**fields: object) -> ScriptedChat:
+    empty = dict.fromkeys(("author", "kind", "platform", "published_from", "published_to"))
+    return ScriptedChat(lambda messages: json.dumps(empty | fields))
+
+
+def test_a_model_s_reply_becomes_a_filter() -> None:
+    model = replying(author="Wren Marlow", kind="post", published_from="2024-02-29", platform="github.com")
+    (found,) = by_model(["?"], model, KNOWN)
+    where = Where(author="Wren Marlow", kind="post", published_from=D(2024, 2, 29), platform="github.com")
+    assert found == SelfQuery("?", where)
+    assert by_model(["?", "!"], replying(), KNOWN) == [SelfQuery("?", Where()), SelfQuery("!", Where())]
+
+
+@pytest.mark.parametrize(
+    ("fields", "refused"),
+    [
+        ({"author": "Nobody"}, "author 'Nobody'"),
+        ({"kind": "poem"}, "kind 'poem'"),
+        ({"published_to": "2023-02-30"}, "published_to '2023-02-30'"),
+        ({"published_from": 2023}, "published_from 2023"),
+        ({"published_from": "2024-01-02", "published_to": "2024-01-01"}, "2024-01-02 to 2024-01-01"),
+    ],
+)
+def test_what_is_no_filter_is_told_and_the_rest_stays(fields: dict[str, object], refused: str) -> None:
+    (found,) = by_model(["?"], replying(platform="medium.com", **fields), KNOWN)
+    assert found == SelfQuery("?", Where(platform="medium.com"), refused)
+
+
+@pytest.mark.parametrize("reply", ['{"author": nu', "[]", "3", "null", "…"])
+def test_a_broken_reply_filters_nothing_and_says_so(reply: str) -> None:
+    (found,) = by_model(["?"], ScriptedChat(lambda messages: reply), KNOWN)
+    assert found.where == Where()
+    assert "no whole JSON" in found.refused
+
+
+def test_the_schema_holds_the_model_to_what_is_known() -> None:
+    seen = []
+
+    class Watched(ScriptedChat):
+        def generate(self, asks, sampling, progress=None):  # type: ignore[no-untyped-def]
+            seen.append((asks, sampling))
+            return super().generate(asks, sampling)
+
+    by_model(["Who?"], Watched(lambda messages: "{}"), KNOWN)
+    ((asks, sampling),) = seen
+    properties = json.loads(sampling.json_schema)["properties"]
+    assert properties["author"] == {"enum": ["Wren Marlow", "Ada O'Neil", None]}
+    assert properties["kind"] == {"enum": ["article", "post", "repository", "message", None]}
+    assert sampling.temperature == 0
+    assert "Today is 2026-03-15" in asks[0][0].content
+    assert asks[0][-1].content == "Who?"
+
+
+def test_the_examples_of_the_prompt_are_what_the_schema_allows() -> None:
+    turns = prompts.conversation("selfquery.v1", question="?", today="t", authors="a", platforms="p")
+    for turn in turns:
+        if turn.role == "assistant":
+            (found,) = by_model(["?"], ScriptedChat(lambda messages, said=turn.content: said), KNOWN)
+            assert found.refused == ""
+
+
+def test_what_the_caller_fixed_stays_fixed() -> None:
+    found = Where(author="Ada O'Neil", kind="post", published_from=D(2024, 1, 1))
+    assert narrowed(Where(author="Wren Marlow"), found) == found.model_copy(update={"author": "Wren Marlow"})
+    assert narrowed(Where(), found) == found
+    assert narrowed(Where(author="Wren Marlow"), Where()) == Where(author="Wren Marlow")
