@@ -16,10 +16,9 @@ from llm_twin.errors import InputError
 from llm_twin.evaluation import verifiers
 from llm_twin.evaluation.intervals import Array, Draws, Estimate, between, draw, estimate
 from llm_twin.evaluation.separation import Judged, rank_correlation, separation
-from llm_twin.evaluation.style import LEAST_AUC, Passage, Verifier
-from llm_twin.evaluation.verifiers import Second
+from llm_twin.evaluation.style import Passage, Verifier
+from llm_twin.evaluation.verifiers import STYLE, Second
 
-STYLE = "style"
 _LOOKS_AT = "which characters follow which in the text with its topic masked (the headline score)"
 Wrote = Mapping[str, Sequence[Passage]]
 
@@ -147,7 +146,7 @@ def _opinion(judge: Second, judged: Mapping[str, Judged], draws: Draws) -> Opini
     own, floor = judged["author"], judged["floor"]
     others = separation(own, judged["others"]) if "others" in judged else None
     machine = separation(own, floor)
-    refused = _refusal(others, machine)
+    refused = verifiers.refusal({"other authors": others, "the base model": machine})
     models = {} if refused else {n: j for n, j in judged.items() if n not in ("author", "others", "floor")}
     ends = _mean(floor, draws), _mean(own, draws)
     places = {name: between(_mean(texts, draws), *ends) for name, texts in models.items()}
@@ -167,14 +166,6 @@ def _opinion(judge: Second, judged: Mapping[str, Judged], draws: Draws) -> Opini
             if name != "base" and "base" in places
         },
     )
-
-
-def _refusal(others: Estimate | None, machine: Estimate) -> str:
-    sides = {"other authors": others, "the base model": machine}
-    unclear = [f"{who} ({auc.value:.2f})" for who, auc in sides.items() if auc and auc.value < LEAST_AUC]
-    if not unclear:
-        return ""
-    return f"AUC under {LEAST_AUC}: it cannot tell this author from {' and '.join(unclear)}"
 
 
 def _mean(judged: Judged, draws: Draws) -> Array:

@@ -27,16 +27,24 @@ def separation(own: Judged, theirs: Judged) -> Estimate:
     Raises InputError where `own` is of one document. A single document on the other side is taken as it is,
     and the interval then says nothing about other documents there.
     """
+    mine, its, draws = drawn(own, theirs)
+    wins = (own.values[:, None] > theirs.values) + 0.5 * (own.values[:, None] == theirs.values)
+    won, compared = ((mine @ wins) * its).sum(axis=1), mine.sum(axis=1) * its.sum(axis=1)
+    return estimate(np.where(compared > 0, won / np.maximum(compared, 1e-12), wins.mean()), draws)
+
+
+def drawn(own: Judged, theirs: Judged) -> tuple[Array, Array, Draws]:
+    """How often each text of either side is drawn, shape (draws + 1, texts) each, and the draws of the side
+    with fewer documents, which decide how wide an interval must be.
+    """
     first = draw(own.documents)
     rest = sorted(set(theirs.documents) - set(own.documents))
     second = draw(rest, seed=1) if rest else first
-    both = {d: first.counts[:, i] for i, d in enumerate(first.documents)}
-    both |= {d: second.counts[:, i] for i, d in enumerate(second.documents) if d not in both}
-    wins = (own.values[:, None] > theirs.values) + 0.5 * (own.values[:, None] == theirs.values)
+    both = {d: second.counts[:, i] for i, d in enumerate(second.documents)}
+    both |= {d: first.counts[:, i] for i, d in enumerate(first.documents)}
     mine, its = (np.stack([both[d] for d in side.documents], axis=1) for side in (own, theirs))
-    won, compared = ((mine @ wins) * its).sum(axis=1), mine.sum(axis=1) * its.sum(axis=1)
-    fewest = second if 1 < len(second.documents) < len(first.documents) else first
-    return estimate(np.where(compared > 0, won / np.maximum(compared, 1e-12), wins.mean()), fewest)
+    fewer = 1 < len(second.documents) < len(first.documents)
+    return mine, its, second if fewer else first
 
 
 def rank_correlation(first: Array, second: Array, documents: Sequence[str], draws: Draws) -> Estimate:

@@ -12,12 +12,13 @@ import numpy as np
 
 from llm_twin.errors import InputError
 from llm_twin.evaluation import delta, letters, profiles
-from llm_twin.evaluation.intervals import Array
+from llm_twin.evaluation.intervals import Array, Estimate
 from llm_twin.evaluation.separation import Judged
-from llm_twin.evaluation.style import Passage
+from llm_twin.evaluation.style import LEAST_AUC, Passage
 
 Value = Callable[[Sequence[str]], Array]
 Sides = Mapping[str, Sequence[str]]
+STYLE = "style"
 _LEAST_DOCUMENTS = 3
 
 
@@ -53,6 +54,14 @@ def fit(author: Sequence[Passage], others: Sequence[Passage], machine: Sequence[
         Second(name, looks_at, by_document, make(_texts(there, by_document)))
         for name, (looks_at, by_document, make) in _VERIFIERS.items()
     ]
+
+
+def refusal(aucs: Mapping[str, Estimate | None]) -> str:
+    """Why a verifier with these AUCs over each kind of background gives no number; empty where it may."""
+    unclear = [f"{who} ({auc.value:.2f})" for who, auc in aucs.items() if auc and auc.value < LEAST_AUC]
+    if not unclear:
+        return ""
+    return f"AUC under {LEAST_AUC}: it cannot tell this author from {' and '.join(unclear)}"
 
 
 def _check(author: Sequence[Passage], others: Sequence[Passage], machine: Sequence[Passage]) -> None:
