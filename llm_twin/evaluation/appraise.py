@@ -17,7 +17,7 @@ from llm_twin.evaluation import style, verifiers
 from llm_twin.evaluation.copied import LONG_RUN, Copied, Originals
 from llm_twin.evaluation.intervals import Array, Draws, Estimate, between, draw, estimate
 from llm_twin.evaluation.power import count, cut
-from llm_twin.evaluation.separation import Judged, separation
+from llm_twin.evaluation.separation import separation
 from llm_twin.evaluation.style import LEAST_AUC, Passage, Verifier
 from llm_twin.evaluation.validation import Validation, validate
 from llm_twin.evaluation.verifiers import STYLE, Second, joined
@@ -111,10 +111,14 @@ def appraise(
         train.author, train.others, train.machine, (held_out.author, held_out.others, held_out.machine)
     )
     validation = validate(
-        *(train.author, train.others, train.machine),
-        *(held_out.author, held_out.others, held_out.machine),
-        verifier,
-        paraphrased,
+        author_train=train.author,
+        others_train=train.others,
+        machine=train.machine,
+        test=held_out.author,
+        others_test=held_out.others,
+        floor=held_out.machine,
+        verifier=verifier,
+        paraphrased=paraphrased,
     )
     refused = validation.refused or _refusal(verifier, validation)
     scale = _scale(Second(STYLE, "", False, verifier.probability), held_out)
@@ -150,17 +154,18 @@ def _refusal(verifier: Verifier, validation: Validation) -> str:
         return (
             f"the verifier's AUC is {' and '.join(shown)}, and under {LEAST_AUC} it cannot tell this author"
         )
-    if validation.power and validation.power.points and validation.power.enough is None:
-        longest = validation.power.points[-1].words
+    points = validation.power.points if validation.power else ()
+    if not points:
+        return "too little is held out to know how many words it takes to tell this author"
+    if validation.power and validation.power.enough is None:
+        longest = points[-1].words
         return f"pieces of {longest} words, the longest there are enough of, are not told from the background"
     return ""
 
 
 def _too_short(text: str, least: int) -> str:
     words = count(text)
-    if words >= max(least, 1):
-        return ""
-    return f"it has {words} words, and it takes {max(least, 1)} to tell this author"
+    return "" if words >= least else f"it has {words} words, and it takes {least} to tell this author"
 
 
 def _scale(judge: Second, held_out: Sides) -> _Scale:
