@@ -126,9 +126,12 @@ def fit(profile: Profile, sides: Mapping[str, Sequence[str]]) -> Callable[[Seque
     def value(texts: Sequence[str]) -> Array:
         if not texts:
             return np.zeros(0)
-        logs = model.predict_log_proba(np.clip(scaler.transform(_rows(profile, texts)), -_FAR, _FAR))
-        theirs = np.logaddexp.reduce(np.delete(logs, own, axis=1), axis=1)
-        return np.asarray(logs[:, own] - theirs, np.float64)
+        # Not by way of probabilities: a machine cannot tell those of clear cases from 0 and 1.
+        scores = model.decision_function(np.clip(scaler.transform(_rows(profile, texts)), -_FAR, _FAR))
+        if scores.ndim == 1:  # with two sides, the odds of the second
+            return np.asarray(-scores if own == 0 else scores, np.float64)
+        theirs = np.logaddexp.reduce(np.delete(scores, own, axis=1), axis=1)
+        return np.asarray(scores[:, own] - theirs, np.float64)
 
     return value
 
