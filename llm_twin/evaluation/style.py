@@ -21,7 +21,7 @@ from llm_twin.errors import InputError
 LEAST_AUC = 0.8
 _LEAST_DOCUMENTS = 3
 _FOLDS = 5
-_FUNCTION_WORDS = frozenset(
+FUNCTION_WORDS = frozenset(
     """
     a about above across after again against ago all almost along already also although always am among an and
     another any anybody anyone anything anyway anywhere are aren't around as at away back be became because
@@ -90,7 +90,7 @@ def mask(text: str) -> str:
 def _masked(word: str) -> str:
     if unicodedata.normalize("NFKC", word) != word:
         return "𝗑"
-    if word.lower().replace("’", "'") in _FUNCTION_WORDS:
+    if word.lower().replace("’", "'") in FUNCTION_WORDS:
         return word
     if len(word) > 1 and word.isupper():
         return "XX"

@@ -84,7 +84,7 @@ def test_masking_by_hand(text: str, masked: str) -> None:
     assert mask(text) == masked
 
 
-LEFT = style._FUNCTION_WORDS | {"x", "xx", "𝗑"}
+LEFT = style.FUNCTION_WORDS | {"x", "xx", "𝗑"}
 PROSE = st.lists(
     st.one_of(
         st.sampled_from(["the", "Don’t", "lathe", "Ishbel", "GPU", "—", "…", "\n\n", "12", "i'd"]), st.text()
