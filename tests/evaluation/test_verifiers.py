@@ -74,17 +74,11 @@ def test_two_real_authors_are_told_apart_by_each(
     real_authors: dict[str, tuple[list[Passage], list[Passage]]],
 ) -> None:
     for author, (train, test) in real_authors.items():
-        (others, others_test) = next(sides for name, sides in real_authors.items() if name != author)
+        others, others_test = next(sides for name, sides in real_authors.items() if name != author)
+        told = 0
         for second in verifiers.fit(train, others, []):
             found = separation(second.judge(test), second.judge(others_test))
             if not verifiers.refusal({"other authors": found}):
+                told += 1
                 assert found.low > 0.6, (author, second.name, found)
-        assert (
-            sum(
-                found.value >= 0.8
-                for found in [
-                    separation(s.judge(test), s.judge(others_test)) for s in verifiers.fit(train, others, [])
-                ]
-            )
-            >= 4
-        )
+        assert told >= 4
