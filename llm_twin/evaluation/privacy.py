@@ -40,7 +40,7 @@ Once = Callable[[str, Callable[[], Any]], Any]
 """`Notes.once`: the noted result of a name, or the made one, noted."""
 BATCH = 250
 OPENING_WORDS = 12
-_HALF_TOKENS = 192
+_HALF_TOKENS = 160
 _SEED = 500_000
 
 

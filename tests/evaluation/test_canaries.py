@@ -1,6 +1,7 @@
 import math
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from llm_twin.adapters.standins import ScriptedChat, echo
 from llm_twin.errors import InputError
 from llm_twin.evaluation.canaries import SPACE_BITS, Canary, Exposure, canaries, exposed, exposure, planted
 from llm_twin.ports import Progress, silent
-from llm_twin.types import Message, Sample
+from llm_twin.types import Message, Recipe, Sample
 
 
 def ask(sample: Sample) -> list[Message]:
@@ -129,3 +130,21 @@ def test_no_canaries_is_an_input_error() -> None:
 def test_exposure_survives_json() -> None:
     found = exposed(["a"], [0], 7)
     assert Exposure.model_validate_json(found.model_dump_json()) == found
+
+
+@pytest.mark.slow
+def test_a_real_model_gives_away_what_was_planted_and_nothing_else(smol_model: Path, tmp_path: Path) -> None:
+    from llm_twin.adapters.chat_openvino import OpenVinoChat
+    from llm_twin.adapters.track_files import FileTracker
+    from llm_twin.training.export import export
+    from llm_twin.training.sft import conversation, sft
+
+    told, untold = canaries(0, 3), canaries(1, 3)
+    run = tmp_path / "run"
+    recipe = Recipe(learning_rate=2e-3, epochs=3, batch_size=4, max_tokens=128, save_every=100)
+    sft(planted(told, "Ann", times=4), smol_model, run, recipe, FileTracker(run))
+    model = OpenVinoChat(export(smol_model, run / "adapter", tmp_path / "twin", "ann"))
+    given, kept = (exposure(group, "Ann", model, conversation, candidates=31) for group in (told, untold))
+    model.close()
+    assert given.memorised and given.mean > 3.5, given
+    assert not kept.memorised and kept.mean < 3.5, kept

@@ -158,7 +158,7 @@ def test_generation_is_batched_short_and_seeded_apart() -> None:
     assert [n for n, _ in model.calls] == [250, 250, 100, 14]
     seeds = [s.seed for _, s in model.calls[:3]]
     assert seeds[1] - seeds[0] == seeds[2] - seeds[1] == 250
-    assert [s.max_tokens for _, s in model.calls] == [64, 64, 64, 192]
+    assert [s.max_tokens for _, s in model.calls] == [64, 64, 64, 160]
     assert [s.temperature for _, s in model.calls] == [0.7, 0.7, 0.7, 0.0]
 
 
