@@ -79,6 +79,7 @@ class EvaluateSettings(Section):
     passages: int = Field(48, ge=6)
     machine_passages: int = Field(96, ge=6)
     questions: int = Field(200, ge=1)
+    choices: int = Field(24, ge=4)
     max_tokens: int = Field(200, ge=16)
     temperature: float = Field(0.9, ge=0)
     top_p: float = Field(0.9, gt=0, le=1)

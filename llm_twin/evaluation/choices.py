@@ -28,7 +28,7 @@ Similarities = NDArray[np.float32]
 """Cosine of each sentence of a pool with one text."""
 AskText = Callable[[str], Sequence[Message]]
 """Puts a request into the conversation that the models are asked with."""
-_LEAST_WORDS, _MOST_WORDS = 6, 40
+_LEAST_WORDS, _MOST_WORDS = 6, 25  # long options make long prompts, sixteen of them a question
 _SAME = 0.85
 """Cosine over which two sentences say the same: no option may be as near to another."""
 _OPENING, _CLOSING, _ENDS = "\"'“‘«¿¡", "\"'”’»)]*_", tuple(".!…。！।۔")
@@ -119,7 +119,7 @@ def _pool(samples: Sequence[Sample], embedder: Embedder) -> _Pool | None:
 
 
 def whole_sentences(text: str) -> list[str]:
-    """The statements of `text` of 6 to 40 words that stand on one line, and begin and end as sentences do."""
+    """The statements of `text` of 6 to 25 words that stand on one line, and begin and end as sentences do."""
     found = []
     for start, end in sentences(text):
         sentence = text[start:end]
