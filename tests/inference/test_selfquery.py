@@ -2,6 +2,7 @@
 
 import json
 from datetime import date
+from pathlib import Path
 
 import pytest
 
@@ -137,3 +138,14 @@ def test_what_the_caller_fixed_stays_fixed() -> None:
     assert narrowed(Where(author="Wren Marlow"), found) == found.model_copy(update={"author": "Wren Marlow"})
     assert narrowed(Where(), found) == found
     assert narrowed(Where(author="Wren Marlow"), Where()) == Where(author="Wren Marlow")
+
+
+@pytest.mark.slow
+def test_a_real_model_keeps_to_the_schema(smol_model: Path) -> None:
+    from llm_twin.adapters.chat_openvino import OpenVinoChat
+
+    model = OpenVinoChat(smol_model)
+    found = by_model(["What did you post on Medium in 2023?", "How do bees winter?"], model, KNOWN)
+    model.close()
+    assert len(found) == 2
+    assert all("JSON" not in each.refused for each in found)
