@@ -7,26 +7,27 @@ import numpy as np
 import pytest
 
 from llm_twin.adapters.standins import HashEmbedder, ScriptedChat, echo
+from llm_twin.errors import TwinError
 from llm_twin.inference.rerank import LateInteraction, QueryLikelihood
 from llm_twin.ports import Reranker
 from llm_twin.types import Chunk, Hit
 
 
-def late_interaction(models: Path) -> Reranker:
+def late_interaction(models: Path, folder: Path) -> Reranker:
     from llm_twin.adapters.embed_openvino import OpenVinoEmbedder
     from llm_twin.adapters.pull import pull
 
     return LateInteraction(OpenVinoEmbedder(pull("all-minilm-l6-v2", models)))
 
 
-def likelihood(models: Path) -> Reranker:
+def likelihood(models: Path, folder: Path) -> Reranker:
     from llm_twin.adapters.chat_openvino import OpenVinoChat
     from llm_twin.adapters.pull import pull
 
     return QueryLikelihood(OpenVinoChat(pull("smollm2-135m", models)))
 
 
-def cross_encoder(models: Path) -> Reranker:
+def cross_encoder(models: Path, folder: Path) -> Reranker:
     """The embedding model with a head of our own making, since no cross-encoder comes with the package: its score
     is meaningless, so it is held to everything but sense.
     """
@@ -36,23 +37,22 @@ def cross_encoder(models: Path) -> Reranker:
     from llm_twin.adapters.pull import pull
     from llm_twin.adapters.rerank_cross_encoder import CrossEncoderReranker
 
-    source, made = pull("all-minilm-l6-v2", models), models / "test-cross-encoder"
-    if not made.exists():
-        set_seed(0)
-        AutoModelForSequenceClassification.from_pretrained(source, num_labels=1).save_pretrained(made)
-        AutoTokenizer.from_pretrained(source).save_pretrained(made)
+    source, made = pull("all-minilm-l6-v2", models), folder / "untrained"
+    set_seed(0)
+    AutoModelForSequenceClassification.from_pretrained(source, num_labels=1).save_pretrained(made)
+    AutoTokenizer.from_pretrained(source).save_pretrained(made)
     return CrossEncoderReranker(made)
 
 
-RERANKERS: dict[str, Callable[[Path], Reranker]] = {
-    "late interaction, stand-in": lambda models: LateInteraction(HashEmbedder(dimension=512)),
-    "likelihood, stand-in": lambda models: QueryLikelihood(ScriptedChat(echo)),
+RERANKERS: dict[str, Callable[[Path, Path], Reranker]] = {
+    "late interaction, stand-in": lambda models, folder: LateInteraction(HashEmbedder(dimension=512)),
+    "likelihood, stand-in": lambda models, folder: QueryLikelihood(ScriptedChat(echo)),
     "late interaction": late_interaction,
     "likelihood": likelihood,
     "cross-encoder": cross_encoder,
 }
 NEED_A_MODEL = {"late interaction", "likelihood", "cross-encoder"}
-UNTRAINED = "cross-encoder, test-cross-encoder"
+UNTRAINED = "cross-encoder, untrained"
 PARAMS = [
     pytest.param(
         n, marks=[pytest.mark.slow, pytest.mark.filterwarnings("ignore")] if n in NEED_A_MODEL else []
@@ -62,8 +62,10 @@ PARAMS = [
 
 
 @pytest.fixture(scope="module", params=PARAMS)
-def reranker(request: pytest.FixtureRequest, models_cache: Path) -> Reranker:
-    return RERANKERS[request.param](models_cache)
+def reranker(
+    request: pytest.FixtureRequest, models_cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Reranker:
+    return RERANKERS[request.param](models_cache, tmp_path_factory.mktemp("reranker"))
 
 
 def hit(name: str, text: str) -> Hit:
@@ -123,3 +125,13 @@ def test_progress_counts_up_to_all_pairs(reranker: Reranker) -> None:
 
 def test_it_has_a_name(reranker: Reranker) -> None:
     assert reranker.name
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_cross_encoder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("sentence_transformers", reason="needs the extra `rerank`")
+    from llm_twin.adapters.rerank_cross_encoder import CrossEncoderReranker
+
+    with pytest.raises(TwinError, match="nowhere"):
+        CrossEncoderReranker(tmp_path / "nowhere")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -112,3 +113,15 @@ def test_completions_are_read_in_order() -> None:
 
     found = reformulate(["owls", "clocks"], Turned(lambda m: ""))
     assert [e.reformulations for e in found] == [("about owls",), ("about clocks",)]
+
+
+@pytest.mark.slow
+def test_a_real_model_keeps_to_the_schema(smol_model: Path) -> None:
+    from llm_twin.adapters.chat_openvino import OpenVinoChat
+
+    model = OpenVinoChat(smol_model)
+    found = reformulate(["How do bees winter?", "What is a vector store?"], model)
+    (passage,) = hypothesise(["How do bees winter?"], model)
+    model.close()
+    assert all(1 <= len(each.reformulations) <= 3 and not each.refused for each in found)
+    assert len(passage.hypothetical.split()) > 5

@@ -2,6 +2,7 @@
 
 import json
 from datetime import date
+from pathlib import Path
 
 import pytest
 
@@ -76,11 +77,14 @@ def replying(**fields: object) -> ScriptedChat:
     return ScriptedChat(lambda messages: json.dumps(empty | fields))
 
 
+ASKED = "What did Wren say in the posts on GitHub and Medium since 2023 or 2024?"
+
+
 def test_a_model_s_reply_becomes_a_filter() -> None:
     model = replying(author="Wren Marlow", kind="post", published_from="2024-02-29", platform="github.com")
-    (found,) = by_model(["?"], model, KNOWN)
+    (found,) = by_model([ASKED], model, KNOWN)
     where = Where(author="Wren Marlow", kind="post", published_from=D(2024, 2, 29), platform="github.com")
-    assert found == SelfQuery("?", where)
+    assert found == SelfQuery(ASKED, where)
     assert by_model(["?", "!"], replying(), KNOWN) == [SelfQuery("?", Where()), SelfQuery("!", Where())]
 
 
@@ -95,8 +99,33 @@ def test_a_model_s_reply_becomes_a_filter() -> None:
     ],
 )
 def test_what_is_no_filter_is_told_and_the_rest_stays(fields: dict[str, object], refused: str) -> None:
-    (found,) = by_model(["?"], replying(platform="medium.com", **fields), KNOWN)
-    assert found == SelfQuery("?", Where(platform="medium.com"), refused)
+    (found,) = by_model([ASKED], replying(platform="medium.com", **fields), KNOWN)
+    assert found == SelfQuery(ASKED, Where(platform="medium.com"), refused)
+
+
+@pytest.mark.parametrize(
+    ("question", "fields", "kept"),
+    [
+        ("How do bees winter?", {"kind": "post", "published_from": "2022-05-01"}, Where()),
+        ("How do bees winter?", {"author": "Wren Marlow", "platform": "medium.com"}, Where()),
+        ("Did the wrens of 2021 sing?", {"author": "Wren Marlow", "published_from": "2022-01-01"}, Where()),
+        ("Articles of last year?", {"published_from": "2025-01-01"}, Where(published_from=D(2025, 1, 1))),
+        ("Your newest essays on bees?", {"kind": "article", "platform": "github.com"}, Where(kind="article")),
+        ("On decodingml, what is RAG?", {"platform": "decodingml.substack.com"}, Where()),
+        (
+            "On Substack, what is RAG?",
+            {"platform": "decodingml.substack.com"},
+            Where(platform="decodingml.substack.com"),
+        ),
+        ("What does Marlow think?", {"author": "Wren Marlow"}, Where(author="Wren Marlow")),
+    ],
+)
+def test_a_filter_that_the_question_has_no_word_for_is_refused(
+    question: str, fields: dict[str, object], kept: Where
+) -> None:
+    (found,) = by_model([question], replying(**fields), KNOWN)
+    assert found.where == kept
+    assert bool(found.refused) == (len(fields) > len(kept.model_dump(exclude_none=True)))
 
 
 @pytest.mark.parametrize("reply", ['{"author": nu', "[]", "3", "null", "…"])
@@ -126,10 +155,12 @@ def test_the_schema_holds_the_model_to_what_is_known() -> None:
 
 def test_the_examples_of_the_prompt_are_what_the_schema_allows() -> None:
     turns = prompts.conversation("selfquery.v1", question="?", today="t", authors="a", platforms="p")
-    for turn in turns:
-        if turn.role == "assistant":
-            (found,) = by_model(["?"], ScriptedChat(lambda messages, said=turn.content: said), KNOWN)
-            assert found.refused == ""
+    examples = list(zip(turns[1:-1:2], turns[2:-1:2], strict=True))
+    assert len(examples) == 3
+    for asked, said in examples:
+        (found,) = by_model([asked.content], ScriptedChat(lambda messages, said=said: said.content), KNOWN)
+        assert found.refused == ""
+        assert found.where.model_dump(mode="json", exclude={"document_id"}) == json.loads(said.content)
 
 
 def test_what_the_caller_fixed_stays_fixed() -> None:
@@ -137,3 +168,14 @@ def test_what_the_caller_fixed_stays_fixed() -> None:
     assert narrowed(Where(author="Wren Marlow"), found) == found.model_copy(update={"author": "Wren Marlow"})
     assert narrowed(Where(), found) == found
     assert narrowed(Where(author="Wren Marlow"), Where()) == Where(author="Wren Marlow")
+
+
+@pytest.mark.slow
+def test_a_real_model_keeps_to_the_schema(smol_model: Path) -> None:
+    from llm_twin.adapters.chat_openvino import OpenVinoChat
+
+    model = OpenVinoChat(smol_model)
+    found = by_model(["What did you post on Medium in 2023?", "How do bees winter?"], model, KNOWN)
+    model.close()
+    assert len(found) == 2
+    assert all("JSON" not in each.refused for each in found)
