@@ -27,6 +27,7 @@ Supports = Callable[[Sequence[Claim]], Sequence[bool]]
 
 LEAST_COVERAGE, LEAST_COSINE = 0.6, 0.5
 _SCOPE = 2
+_SAME = 0.8
 _PIECE = re.compile(r"\d+(?:[.,:]\d+)+|[^\W_]+(?:['’][^\W_]+)*|[,;:.!?—–()]")
 _BREAKS = frozenset(",;:.!?—–()") | {"but", "because", "although", "though"}
 _DENIALS = frozenset(
@@ -37,6 +38,7 @@ _UNITS += ["twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", 
 _TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 _NUMBERS = {word: n for n, word in enumerate(_UNITS)} | {word: 10 * n for n, word in enumerate(_TENS, 2)}
 _SPELT = re.compile(rf"\b({'|'.join(_TENS)})[- ]({'|'.join(_UNITS[1:10])})\b", re.IGNORECASE)
+_NOT_ONLY = re.compile(r"\bnot (?=only\b|just\b)", re.IGNORECASE)
 _ENDINGS = ("ingly", "edly", "ing", "ed", "es", "ly", "s", "e")
 
 
@@ -46,12 +48,13 @@ class Reading:
 
     `figures` are numbers in digits; `names` are capitalised words that do not begin a sentence, and words with
     capitals or digits inside. `denied` has, for each telling word, whether it stands behind a "not" (False,
-    True, or both).
+    True, or both); `denials` counts the denying words.
     """
 
     figures: frozenset[str]
     names: frozenset[str]
     denied: dict[str, frozenset[bool]]
+    denials: int
 
     @property
     def words(self) -> frozenset[str]:
@@ -64,11 +67,13 @@ def read(text: str) -> Reading:
     figures: set[str] = set()
     names: set[str] = set()
     denied: dict[str, frozenset[bool]] = {}
-    left, begins = 0, True
-    for found in _PIECE.finditer(_SPELT.sub(_in_digits, text.replace("’", "'"))):
+    left, denials, begins = 0, 0, True
+    plain = _SPELT.sub(_in_digits, text.replace("’", "'"))
+    for found in _PIECE.finditer(_NOT_ONLY.sub("", plain)):
         piece = found.group()
         if _denies(piece.lower()):
-            left = _SCOPE if text[found.end() :].lstrip()[:4] != "only" else 0
+            denials += 1
+            left = _SCOPE
         elif piece.lower() in _BREAKS:
             left = 0
         elif telling := _stem(piece):
@@ -79,7 +84,7 @@ def read(text: str) -> Reading:
             elif _is_name(piece, begins):
                 names.add(telling)
         begins = piece in ".!?:" or (begins and not piece[0].isalnum())
-    return Reading(frozenset(figures), frozenset(names), denied)
+    return Reading(frozenset(figures), frozenset(names), denied, denials)
 
 
 def _in_digits(found: re.Match[str]) -> str:
@@ -166,8 +171,12 @@ class _Passage:
         """Whether no word is denied on one side and affirmed on the other.
 
         A word is looked up in the sentence that shares most words with the claim; one that it lacks, in the whole.
+        Where the two are nearly the same words, they must also have as many denials: "it wouldn't have gone".
         """
         best = max(self._readings, key=lambda reading: len(reading.words & claim.words))
+        shared = len(best.words & claim.words)
+        if shared >= _SAME * max(len(best.words), len(claim.words)) and best.denials != claim.denials:
+            return False
         return all(
             denied & there
             for word, denied in claim.denied.items()

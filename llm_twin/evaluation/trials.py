@@ -11,7 +11,7 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice, zip_longest
+from itertools import islice, pairwise, zip_longest
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -144,7 +144,7 @@ def _sentences(
         found = prose(chunk.text)
         rows = [
             (chunk, sentence, after if _states(after) else "")
-            for sentence, after in zip(found, [*found[1:], ""], strict=True)
+            for sentence, after in pairwise([*found, ""])
             if _states(sentence)
         ]
         by_document.setdefault(chunk.document_id, []).extend(rows)
