@@ -17,7 +17,7 @@ import numpy as np
 
 from llm_twin.evaluation.style import mask
 from llm_twin.ports import Embedder, Vectors, beginning
-from llm_twin.text import blocks, sentences
+from llm_twin.text import blocks, sentences, words
 from llm_twin.types import Chunk
 
 Claim = tuple[str, Chunk]
@@ -132,7 +132,7 @@ class Rule:
     def __call__(self, claims: Sequence[Claim]) -> list[bool]:
         """Whether each claim's passage supports its sentence; only what the words allow is embedded."""
         passages = {chunk.id: _Passage(chunk) for _, chunk in claims}
-        found = [passages[chunk.id].allows(read(text), self._coverage) for text, chunk in claims]
+        found = [passages[chunk.id].allows(text, self._coverage) for text, chunk in claims]
         left = [claim for claim, allowed in zip(claims, found, strict=True) if allowed]
         near = iter(self._near(left, passages))
         return [allowed and next(near) >= self._cosine for allowed in found]
@@ -161,9 +161,15 @@ class _Passage:
         self._known = frozenset().union(*(r.words for r in self._readings), read(chunk.author).words)
         self._whole = read("\n".join(self.sentences))
 
-    def allows(self, claim: Reading, coverage: float) -> bool:
-        """Whether the words, without their meaning, allow that the passage supports the claim."""
-        if not claim.words or not (claim.figures | claim.names) <= self._known:
+    def allows(self, sentence: str, coverage: float) -> bool:
+        """Whether the words, without their meaning, allow that the passage supports `sentence`.
+
+        One without telling words ("It was not there at all.") must stand in the passage word for word.
+        """
+        claim = read(sentence)
+        if not claim.words:
+            return any(words(sentence) == words(known) for known in self.sentences)
+        if not (claim.figures | claim.names) <= self._known:
             return False
         return len(claim.words & self._known) >= coverage * len(claim.words) and self._agrees(claim)
 
