@@ -153,7 +153,9 @@ def rag(
 
     Raises InputError where the answerable questions come from fewer than two documents.
     """
-    judged = _judged(Arm(answerable, unanswerable), supports or Rule(embedder))
+    arm = Arm(answerable, unanswerable)
+    _check({"the arm": arm})
+    judged = _judged(arm, supports or Rule(embedder))
     return _scores(judged, _quantities(judged, embedder))
 
 
@@ -190,6 +192,10 @@ def _check(arms: Mapping[str, Arm]) -> None:
     asked = {name: [sample.id for sample, _ in arm.answerable] for name, arm in arms.items()}
     first = next(iter(asked.values()), [])
     for name, ids in asked.items():
+        if len(set(_documents(arms[name]))) < 2:
+            raise InputError(
+                "answers to questions about one document have no interval", "ask about two documents or more"
+            )
         if ids != first:
             raise InputError(
                 f"{name} was not asked the same questions as {next(iter(asked))}", "ask every arm the same"
