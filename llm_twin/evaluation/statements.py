@@ -1,7 +1,8 @@
 """An answer as statements with the passages that each cites, and whether it is an answer at all.
 
-A citation belongs to the sentence that it stands behind. A statement is a sentence that needs a source: prose, no
-question, and at least three telling words. Not covered: a statement whose source is named in words.
+A citation belongs to the sentence that it stands behind; one within code belongs to none. A statement is a
+sentence that needs a source: prose, no question, and at least three telling words. Not covered: a statement
+whose source is named in words.
 """
 
 import re
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from llm_twin.evaluation.support import read
-from llm_twin.text import blocks, sentences
+from llm_twin.text import blocks, sentences, words
 from llm_twin.types import Answer, Chunk
 
 _LEAST_TELLING = 3
@@ -42,10 +43,11 @@ def read_answer(answer: Answer) -> list[Sentence]:
     chunks = {hit.chunk.id: hit.chunk for hit in answer.hits}
     passages = {c.number: chunks.get(c.chunk_id) for c in answer.citations}
     spans = list(_spans(text))
+    code = [(b.start, b.end) for b in blocks(text) if b.kind == "code"]
     cited: list[list[Chunk | None]] = [[] for _ in spans]
     for place, number in marks:
         before = [i for i, (start, _) in enumerate(spans) if start < place]
-        if before:
+        if before and not any(start < place <= end for start, end in code):
             cited[before[-1]].append(passages.get(number))
     return [
         Sentence(text[start:end], tuple(found), _needs_source(text[start:end]))
@@ -84,7 +86,8 @@ def _spans(text: str) -> Iterator[tuple[int, int]]:
         if block.kind in ("code", "html", "rule", "heading"):
             continue
         for start, end in sentences(text[block.start : block.end]):
-            yield block.start + start, block.start + end
+            if words(text[block.start + start : block.start + end]):
+                yield block.start + start, block.start + end
 
 
 def _needs_source(sentence: str) -> bool:

@@ -48,7 +48,7 @@ def truly(claims: Sequence[Claim]) -> list[bool]:
 QUIET = answer("I haven't written about that.", found=False)
 ANSWERED = [
     # right citation; wrong citation though b says it; no citation though a says it
-    (sample("1", "one"), answer("Old lathes rust in Alpha. [1] New lathes shine in Beta. [1] Big lathes hum in Alpha.")),
+    (sample("1", "one"), answer("Old lathes rust in Alpha. [1] New lathes shine in Beta. [1] Big ones hum in Alpha.")),
     # two citations, one right; nothing says it and none is cited; too short; a question
     (sample("2", "two"), answer("Old lathes rust in Beta. [1] [2] Fast cars drive nowhere. Yes. Why do lathes rust?")),
     (sample("3", "three"), QUIET),

@@ -51,6 +51,13 @@ def test_code_and_links_hold_no_citations_and_no_sentences() -> None:
     assert cited("Use `x[1]` for the row.") == [("Use `x[1]` for the row.", [])]
     assert cited("See [1](https://a.example) for the row.")[0][1] == []
     assert cited("```\nrows[1]\n```") == []
+    text = "Install the pump first. [1]\n\n    !make pump [2]\n    !make oil [2]\n\nThen it ran. [2]"
+    assert cited(text) == [("Install the pump first.", ["a"]), ("Then it ran.", ["b"])]
+
+
+def test_marks_without_words_are_no_sentence() -> None:
+    assert cited("It models **our problems.**** [2]\n\nThen it ran. [1]")[-1] == ("Then it ran.", ["a"])
+    assert [marks for _, marks in cited("It models **our problems.**** [2]")] == [["b"]]
 
 
 def test_statements_are_what_needs_a_source() -> None:
