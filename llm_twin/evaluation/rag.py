@@ -1,0 +1,342 @@
+"""What answers from the author's writing are worth: groundedness, citations, relevance, abstention.
+
+Each quantity is bracketed by drawing the questions' documents. Whether a passage supports a sentence is decided by
+a judge that is not the one which chose the citations (`support.Rule` by default, any other as a callable), and
+what that judge is worth on this corpus stands beside the scores (`trials`). Citation precision and recall as in
+Gao et al. (2023), "Enabling Large Language Models to Generate Text with Citations", with each citation judged
+alone. Not covered: whether an answer is right beyond what the passages say, and statements that only two passages
+together support.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from llm_twin.errors import InputError
+from llm_twin.evaluation.intervals import Array, Draws, Estimate, draw, estimate
+from llm_twin.evaluation.statements import Sentence, abstains, plain, read_answer
+from llm_twin.evaluation.support import Claim, Rule, Supports
+from llm_twin.evaluation.trials import Trials, trials
+from llm_twin.ports import Embedder, beginning
+from llm_twin.types import Answer, Chunk, Citation, Sample, Skipped
+
+Answered = Sequence[tuple[Sample, Answer]]
+TWIN_AND_BASE = (("twin write", "base write"),)
+_EXAMPLES = 5
+_FEWEST = "fewer than two documents have any"
+
+
+class RagScores(BaseModel):
+    """The scores of one arm (a model and a mode). A figure is None where `not_measured` says why.
+
+    A statement is a sentence that needs a source (`statements`). All but `abstentions` are drawn over documents.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    questions: int
+    """Answerable questions asked."""
+    unanswerable: int
+    statements: int
+    citations: int
+    grounded: Estimate | None
+    """Share of statements that some retrieved passage supports."""
+    cited: Estimate | None
+    """Share of statements with a citation, right or wrong."""
+    citation_recall: Estimate | None
+    """Share of statements that a passage they cite supports: groundedness in the cited passage."""
+    citation_precision: Estimate | None
+    """Share of citations whose passage supports the sentence that they stand behind."""
+    relevance: Estimate | None
+    """Cosine between question and answer, where there is an answer. Repeating the question raises it."""
+    relevance_floor: Estimate | None
+    """The same with the questions of other documents in place of the answer's own."""
+    relevance_author: Estimate | None
+    """Cosine between each question and the author's own passage for it."""
+    wrong_abstentions: Estimate | None
+    """Share of answerable questions to which it says that there is nothing."""
+    abstentions: Estimate | None
+    """Share of unanswerable questions to which it says so; each question is drawn by itself."""
+    not_measured: dict[str, str]
+
+
+class JudgedSentence(BaseModel):
+    """A sentence of a sample answer. `supported` and `grounded` are None for one that needs no source."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    text: str
+    supported: bool | None
+    """By a passage that it cites."""
+    grounded: bool | None
+    """By any passage retrieved."""
+
+
+class ShownAnswer(BaseModel):
+    """One arm's answer as the page shows it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    text: str
+    abstains: bool
+    citations: tuple[Citation, ...]
+    sentences: tuple[JudgedSentence, ...]
+
+
+class RagExample(BaseModel):
+    """A question with the author's passage ("" where nobody wrote one) and what each arm answered."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    question: str
+    author: str
+    answers: dict[str, ShownAnswer]
+
+
+class Rag(BaseModel):
+    """All arms, what separates them, and what the judge of support is worth."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    arms: dict[str, RagScores]
+    differences: dict[str, dict[str, Estimate]]
+    """By pair ("twin write - base write"), then by field of RagScores: the difference, paired over documents."""
+    judge: Trials
+    examples: tuple[RagExample, ...]
+    left_out: tuple[Skipped, ...] = ()
+    """Questions that were meant to be unanswerable and were not asked, and why."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What one model answered in one mode. `unanswerable` are answers to questions that nothing written answers."""
+
+    answerable: Answered
+    unanswerable: Sequence[Answer] = ()
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Values of one quantity, each with the document that it counts for."""
+
+    values: Array
+    documents: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """An arm with what the judge said: for each answer its sentences, and for each of those what supports it."""
+
+    arm: Arm
+    sentences: tuple[tuple[Sentence, ...], ...]
+    supported: Mapping[tuple[str, str], bool]
+    """(sentence, chunk id) -> whether the chunk supports it."""
+
+    def by_cited(self, sentence: Sentence) -> list[bool]:
+        """For each citation whether its passage supports the sentence; a number without a passage does not."""
+        return [chunk is not None and self.supported[sentence.text, chunk.id] for chunk in sentence.cited]
+
+    def by_any(self, sentence: Sentence, answer: Answer) -> bool:
+        """Whether any passage that was retrieved supports the sentence."""
+        return any(self.supported[sentence.text, hit.chunk.id] for hit in answer.hits)
+
+
+def rag(
+    answerable: Answered,
+    unanswerable: Sequence[Answer],
+    embedder: Embedder,
+    supports: Supports | None = None,
+) -> RagScores:
+    """The scores of one arm.
+
+    Raises InputError where the answerable questions come from fewer than two documents.
+    """
+    arm = Arm(answerable, unanswerable)
+    _check({"the arm": arm})
+    judged = _judged(arm, supports or Rule(embedder))
+    return _scores(judged, _quantities(judged, embedder))
+
+
+def measure_rag(
+    arms: Mapping[str, Arm],
+    passages: Sequence[Chunk],
+    embedder: Embedder,
+    supports: Supports | None = None,
+    left_out: Sequence[Skipped] = (),
+    pairs: Sequence[tuple[str, str]] = TWIN_AND_BASE,
+) -> Rag:
+    """Score every arm, compare the `pairs` of them that are there, and try the judge on `passages` (the author's).
+
+    Every arm answers the same answerable questions in the same order; InputError otherwise.
+    """
+    _check(arms)
+    judge = supports or Rule(embedder)
+    judged = {name: _judged(arm, judge) for name, arm in arms.items()}
+    found = {name: _quantities(one, embedder) for name, one in judged.items()}
+    return Rag(
+        arms={name: _scores(judged[name], found[name]) for name in arms},
+        differences={
+            f"{a} - {b}": _differences(found[a], found[b], draw(_documents(arms[a])))
+            for a, b in pairs
+            if a in arms and b in arms
+        },
+        judge=trials(passages, judge),
+        examples=_examples(judged),
+        left_out=tuple(left_out),
+    )
+
+
+def _check(arms: Mapping[str, Arm]) -> None:
+    asked = {name: [sample.id for sample, _ in arm.answerable] for name, arm in arms.items()}
+    first = next(iter(asked.values()), [])
+    for name, ids in asked.items():
+        if len(set(_documents(arms[name]))) < 2:
+            raise InputError(
+                "answers to questions about one document have no interval", "ask about two documents or more"
+            )
+        if ids != first:
+            raise InputError(
+                f"{name} was not asked the same questions as {next(iter(asked))}", "ask every arm the same"
+            )
+
+
+def _judged(arm: Arm, supports: Supports) -> _Judged:
+    """Every sentence put to every passage of its answer, in one call."""
+    answers = [answer for _, answer in arm.answerable if not abstains(answer)]
+    sentences = {id(answer): tuple(read_answer(answer)) for answer in answers}
+    claims: dict[tuple[str, str], Claim] = {
+        (sentence.text, hit.chunk.id): (sentence.text, hit.chunk)
+        for answer in answers
+        for sentence in sentences[id(answer)]
+        for hit in answer.hits
+        if sentence.states or sentence.cited
+    }
+    found = dict(zip(claims, supports(list(claims.values())), strict=True))
+    by_answer = tuple(sentences.get(id(answer), ()) for _, answer in arm.answerable)
+    return _Judged(arm, by_answer, {key: bool(yes) for key, yes in found.items()})
+
+
+def _quantities(judged: _Judged, embedder: Embedder) -> dict[str, _Rows]:
+    """Rows of every quantity that is drawn over documents, by its field in RagScores."""
+    recall, grounded, cited, precision = [], [], [], []
+    of_statement, of_citation = [], []
+    for (sample, answer), sentences in zip(judged.arm.answerable, judged.sentences, strict=True):
+        for sentence in sentences:
+            by_cited = judged.by_cited(sentence)
+            precision += by_cited
+            of_citation += [sample.document_id] * len(by_cited)
+            if sentence.states:
+                recall.append(any(by_cited))
+                grounded.append(judged.by_any(sentence, answer))
+                cited.append(bool(sentence.cited))
+                of_statement.append(sample.document_id)
+    silent = [abstains(answer) for _, answer in judged.arm.answerable]
+    return {
+        "grounded": _rows(grounded, of_statement),
+        "cited": _rows(cited, of_statement),
+        "citation_recall": _rows(recall, of_statement),
+        "citation_precision": _rows(precision, of_citation),
+        "wrong_abstentions": _rows(silent, _documents(judged.arm)),
+        **_relevance(judged.arm, embedder),
+    }
+
+
+def _rows(values: Sequence[float], documents: Sequence[str]) -> _Rows:
+    return _Rows(np.array(values, np.float64), tuple(documents))
+
+
+def _documents(arm: Arm) -> list[str]:
+    return [sample.document_id for sample, _ in arm.answerable]
+
+
+def _relevance(arm: Arm, embedder: Embedder) -> dict[str, _Rows]:
+    """Cosines of questions with answers, with answers to other documents' questions, and with the author's passages."""
+    given = [(sample, plain(answer)) for sample, answer in arm.answerable if not abstains(answer)]
+    if not given:
+        empty = _rows([], [])
+        return {"relevance": empty, "relevance_floor": empty, "relevance_author": empty}
+    samples = [sample for sample, _ in given]
+    texts = [s.instruction for s in samples] + [text for _, text in given] + [s.response for s in samples]
+    vectors = embedder.embed([beginning(text, embedder) for text in texts]).astype(np.float64)
+    questions, answers, author = np.split(vectors, 3)
+    documents = np.array([s.document_id for s in samples])
+    foreign = documents[:, None] != documents[None, :]
+    sums = ((answers @ questions.T) * foreign).sum(axis=1)
+    known = foreign.any(axis=1)
+    return {
+        "relevance": _rows((answers * questions).sum(axis=1), documents.tolist()),
+        "relevance_floor": _rows((sums[known] / foreign.sum(axis=1)[known]), documents[known].tolist()),
+        "relevance_author": _rows((author * questions).sum(axis=1), documents.tolist()),
+    }
+
+
+def _scores(judged: _Judged, quantities: Mapping[str, _Rows]) -> RagScores:
+    draws = draw(_documents(judged.arm))
+    found = {name: _estimated(rows, draws) for name, rows in quantities.items()}
+    silent = [float(abstains(answer)) for answer in judged.arm.unanswerable]
+    asked = [f"{place}" for place in range(len(silent))]
+    found["abstentions"] = _estimated(_rows(silent, asked), draw(asked)) if len(silent) > 1 else None
+    missing = {name: _FEWEST for name, value in found.items() if value is None}
+    if "abstentions" in missing:
+        missing["abstentions"] = "fewer than two unanswerable questions were asked"
+    return RagScores(
+        questions=len(judged.arm.answerable),
+        unanswerable=len(silent),
+        statements=len(quantities["grounded"].values),
+        citations=len(quantities["citation_precision"].values),
+        **found,
+        not_measured=missing,
+    )
+
+
+def _estimated(rows: _Rows, draws: Draws) -> Estimate | None:
+    if len(set(rows.documents)) < 2:
+        return None
+    return estimate(draws.mean(rows.values, rows.documents), draws)
+
+
+def _differences(a: Mapping[str, _Rows], b: Mapping[str, _Rows], draws: Draws) -> dict[str, Estimate]:
+    """The first's quantities less the second's, in the same draws, where both were measured."""
+    return {
+        name: estimate(
+            draws.mean(a[name].values, a[name].documents) - draws.mean(b[name].values, b[name].documents),
+            draws,
+        )
+        for name in a
+        if min(len(set(a[name].documents)), len(set(b[name].documents))) >= 2
+    }
+
+
+def _examples(judged: Mapping[str, _Judged]) -> tuple[RagExample, ...]:
+    """The first question of each of the first documents: chosen by place, not by result."""
+    if not judged:
+        return ()
+    asked = next(iter(judged.values())).arm.answerable
+    first = {sample.document_id: i for i, (sample, _) in reversed(list(enumerate(asked)))}
+    return tuple(
+        RagExample(
+            question=asked[i][0].instruction,
+            author=asked[i][0].response,
+            answers={name: _shown(one, i) for name, one in judged.items()},
+        )
+        for i in [first[document] for document in sorted(first)][:_EXAMPLES]
+    )
+
+
+def _shown(judged: _Judged, place: int) -> ShownAnswer:
+    answer = judged.arm.answerable[place][1]
+    return ShownAnswer(
+        text=answer.text,
+        abstains=abstains(answer),
+        citations=answer.citations,
+        sentences=tuple(
+            JudgedSentence(
+                text=sentence.text,
+                supported=any(judged.by_cited(sentence)) if sentence.states else None,
+                grounded=judged.by_any(sentence, answer) if sentence.states else None,
+            )
+            for sentence in judged.sentences[place]
+        ),
+    )
