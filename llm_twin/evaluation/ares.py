@@ -27,7 +27,7 @@ from llm_twin.evaluation.intervals import Estimate, draw, estimate
 from llm_twin.evaluation.measure import Notes
 from llm_twin.evaluation.ppi import LEAST_LABELS, classical_mean, ppi_mean
 from llm_twin.ports import ChatModel, Progress, silent
-from llm_twin.text import sentences, slug
+from llm_twin.text import digest, sentences, slug
 from llm_twin.types import Message, Sample, Sampling
 
 Dimension = Literal["context relevance", "faithfulness", "answer relevance"]
@@ -136,11 +136,13 @@ def by_model(model: ChatModel, notes: Notes | None = None, progress: Progress = 
     """A judge that asks `model`, in one batch and greedily; `notes` keep what it replied."""
 
     def decide(asked: Sequence[tuple[Dimension, Triple]]) -> list[bool | None]:
+        asking = [_prompt(d, t) for d, t in asked]
+
         def replies() -> list[str]:
-            asking = [_prompt(d, t) for d, t in asked]
             return [reply.text for reply in model.generate(asking, _SAMPLING, progress)]
 
-        texts = notes.once(f"ares-{slug(model.name)}", replies) if notes else replies()
+        questions = digest(*(message.content for one in asking for message in one))[:12]
+        texts = notes.once(f"ares-{slug(model.name)}-{questions}", replies) if notes else replies()
         return [_verdict(text) for text in texts]
 
     return decide
