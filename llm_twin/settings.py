@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from llm_twin.errors import InputError
@@ -49,6 +49,17 @@ class AdapterSettings(Section):
     chat: str = "openvino"
     fetcher: str = "httpx"
     tracker: str = "files"
+
+
+class EndpointSettings(Section):
+    """An OpenAI-compatible server. The key comes from TWIN_ENDPOINT__API_KEY; context 0 asks the server."""
+
+    url: str = "http://127.0.0.1:8000/v1"
+    model: str = ""
+    api_key: SecretStr = SecretStr("")
+    context: int = Field(0, ge=0)
+    concurrency: int = Field(8, ge=1, le=256)
+    timeout_seconds: float = Field(300.0, gt=0)
 
 
 class FetchSettings(Section):
@@ -111,6 +122,7 @@ class Settings(BaseSettings):
     sources: tuple[SourceSettings, ...] = ()
     models: ModelSettings = ModelSettings()
     adapters: AdapterSettings = AdapterSettings()
+    endpoint: EndpointSettings = EndpointSettings()
     fetch: FetchSettings = FetchSettings()
     dataset: DatasetSettings = DatasetSettings()
     train: Recipe = Recipe()

@@ -167,7 +167,7 @@ class GateRule(Value):
 
 
 class Completion(Value):
-    """What a model wrote for one prompt. `finish` is "stop" or "length"."""
+    """What a model wrote for one prompt. `finish` is "stop", "length", or "content_filter" (withheld by a provider)."""
 
     text: str
     prompt_tokens: int

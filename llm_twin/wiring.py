@@ -18,7 +18,10 @@ ADAPTERS: dict[str, dict[str, str]] = {
     "documents": {"sqlite": "llm_twin.adapters.documents_sqlite:SqliteDocuments"},
     "vectors": {"qdrant-edge": "llm_twin.adapters.vectors_qdrant_edge:QdrantEdgeVectors"},
     "embedder": {"openvino": "llm_twin.adapters.embed_openvino:OpenVinoEmbedder"},
-    "chat": {"openvino": "llm_twin.adapters.chat_openvino:OpenVinoChat"},
+    "chat": {
+        "openvino": "llm_twin.adapters.chat_openvino:OpenVinoChat",
+        "openai": "llm_twin.adapters.chat_http:HttpChat",
+    },
     "fetcher": {"httpx": "llm_twin.adapters.fetch_httpx:HttpxFetcher"},
     "tracker": {"files": "llm_twin.adapters.track_files:FileTracker"},
 }
@@ -64,8 +67,28 @@ def open_vectors(workspace: Workspace, dimension: int) -> VectorStore:
 
 
 def open_chat(workspace: Workspace, folder: Path) -> ChatModel:
-    """A chat model from its prepared folder."""
+    """A chat model from its prepared folder; at an endpoint, the one that stands for that folder.
+
+    An endpoint serves a trained twin under its folder's name or not at all: another model never passes for it.
+    """
+    if workspace.settings.adapters.chat == "openai":
+        twin = folder.resolve().parent == (workspace.home / "models").resolve()
+        return open_endpoint(workspace, folder.name if twin else "")
     return cast(ChatModel, adapter("chat", workspace.settings.adapters.chat)(folder))
+
+
+def open_endpoint(workspace: Workspace, model: str = "") -> ChatModel:
+    """`model`, or the model of twin.toml, behind the OpenAI-compatible server of `[endpoint]`."""
+    endpoint = workspace.settings.endpoint
+    opened = adapter("chat", "openai")(
+        endpoint.url,
+        model or endpoint.model,
+        endpoint.api_key.get_secret_value(),
+        context=endpoint.context,
+        concurrency=endpoint.concurrency,
+        timeout_s=endpoint.timeout_seconds,
+    )
+    return cast(ChatModel, opened)
 
 
 def open_fetcher(workspace: Workspace) -> Fetcher:

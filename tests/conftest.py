@@ -1,13 +1,21 @@
 """What tests of several modules share. Unit tests have no network; a test marked `slow` may open sockets."""
 
+import itertools
+import json
 import os
-from collections.abc import Callable
+import re
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import gguf
 import numpy as np
 import pytest
+
+from llm_twin.errors import InputError
+from llm_twin.types import Message, Sampling
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -79,3 +87,189 @@ def tiny_gguf() -> MakeGguf:
         return path
 
     return make
+
+
+# --- an OpenAI-compatible server on this machine ---------------------------------------------------------
+
+Lists = Callable[[list[dict[str, str]], bool], list[int]]
+
+
+class OpenAiServer:
+    """A ChatModel behind the paths that vLLM has, on loopback.
+
+    `layout(messages, reply)` gives the token ids of a conversation, `plain(text)` those of a text. `faults` are
+    answered first, one a request: (status, headers, body). `without` names the paths that it does not have.
+    """
+
+    def __init__(self, model: Any, layout: Lists, plain: Callable[[str], list[int]], key: str = "") -> None:
+        self.model, self.layout, self.plain, self.key = model, layout, plain, key
+        self.faults: list[tuple[int, dict[str, str], bytes]] = []
+        self.without: set[str] = set()
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.heads: dict[tuple[int, ...], list[dict[str, str]]] = {}
+        self.texts: dict[tuple[int, ...], str] = {}
+        self.busy, self.most_busy, self.lock = 0, 0, threading.Lock()
+        serving = self
+
+        class Answer(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                serving.handle(self, {})
+
+            def do_POST(self) -> None:
+                serving.handle(self, json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
+        self.thread.start()
+
+    def handle(self, request: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
+        with self.lock:
+            self.asked.append((request.path, body))
+            fault = self.faults.pop(0) if self.faults else None
+            self.busy += 1
+            self.most_busy = max(self.most_busy, self.busy)
+        try:
+            if fault:
+                return self.send(request, *fault)
+            if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
+                return self.send_json(request, 401, {"error": {"message": "Incorrect API key provided"}})
+            answer = {} if request.path in self.without else self.answers()
+            if request.path not in answer:
+                return self.send_json(request, 404, {"detail": "Not Found"})
+            if body.get("stream"):
+                return self.send_stream(request, body)
+            self.send_json(request, 200, answer[request.path](body))
+        except InputError as error:
+            self.send_json(request, 400, {"error": {"message": str(error)}})
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        finally:
+            with self.lock:
+                self.busy -= 1
+
+    def answers(self) -> dict[str, Callable[[dict[str, Any]], dict[str, Any]]]:
+        return {
+            "/v1/models": lambda _: {
+                "data": [{"id": self.model.name, "object": "model", "max_model_len": self.model.context}]
+            },
+            "/v1/chat/completions": self.chat,
+            "/v1/completions": self.complete,
+            "/tokenize": self.tokenize,
+        }
+
+    def sampling(self, body: dict[str, Any]) -> Sampling:
+        schema = body.get("response_format", {}).get("json_schema", {}).get("schema")
+        return Sampling(
+            max_tokens=body["max_tokens"],
+            temperature=body["temperature"],
+            top_p=body["top_p"],
+            seed=body["seed"],
+            json_schema=json.dumps(schema) if schema else None,
+        )
+
+    def chat(self, body: dict[str, Any]) -> dict[str, Any]:
+        messages = [Message.model_validate(m) for m in body["messages"]]
+        (done,) = self.model.generate([messages], self.sampling(body))
+        usage = {"prompt_tokens": done.prompt_tokens, "completion_tokens": done.completion_tokens}
+        message = {"role": "assistant", "content": done.text}
+        return {
+            "choices": [{"index": 0, "message": message, "finish_reason": done.finish}],
+            "usage": usage,
+        }
+
+    def tokenize(self, body: dict[str, Any]) -> dict[str, Any]:
+        if "messages" in body:
+            ids = self.layout(body["messages"], body["add_generation_prompt"])
+            self.heads[tuple(ids)] = body["messages"]
+        else:
+            ids = self.plain(body["prompt"])
+            self.texts[tuple(ids)] = body["prompt"]
+        return {"count": len(ids), "max_model_len": self.model.context, "tokens": ids}
+
+    def complete(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Probabilities of the prompt: a head that was tokenised before, a text that was, the end of the turn."""
+        ids = tuple(body["prompt"])
+        size = max(n for n in range(1, len(ids)) if ids[:n] in self.heads)
+        messages = [Message.model_validate(m) for m in self.heads[ids[:size]]]
+        text = self.texts[ids[size:-1]] if ids[size:-1] else ""
+        (scores,) = self.model.score([messages], [text])
+        known = [None, *[-0.5] * (size - 1), *scores.tolist()]
+        rows = [
+            None if v is None else {str(i): {"logprob": v, "rank": 1}}
+            for i, v in zip(ids, known, strict=True)
+        ]
+        return {"choices": [{"index": 0, "text": "", "prompt_logprobs": rows}]}
+
+    def send_stream(self, request: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
+        messages = [Message.model_validate(m) for m in body["messages"]]
+        stream = self.model.stream(messages, self.sampling(body))
+        pieces = itertools.chain([next(stream, "")], stream)  # what is refused is refused before the head
+        request.send_response(200)
+        request.send_header("Content-Type", "text/event-stream")
+        request.end_headers()
+        try:
+            for piece in pieces:
+                event = {"choices": [{"index": 0, "delta": {"content": piece}}]}
+                request.wfile.write(b"data: " + json.dumps(event).encode() + b"\n\n")
+                request.wfile.flush()
+            request.wfile.write(b'data: {"choices": [], "usage": {}}\n\ndata: [DONE]\n\n')
+        finally:
+            stream.close()
+
+    def send_json(self, request: BaseHTTPRequestHandler, status: int, body: dict[str, Any]) -> None:
+        self.send(request, status, {"Content-Type": "application/json"}, json.dumps(body).encode())
+
+    def send(
+        self, request: BaseHTTPRequestHandler, status: int, headers: dict[str, str], body: bytes
+    ) -> None:
+        request.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            request.send_header(name, value)
+        request.end_headers()
+        request.wfile.write(body)
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+
+class WordIds:
+    """Token ids as the stand-in counts them: a role, a word, and the end of a turn that is the last."""
+
+    def __init__(self) -> None:
+        self.ids: dict[str, int] = {}
+
+    def plain(self, text: str) -> list[int]:
+        return [self.ids.setdefault(word, len(self.ids)) for word in re.findall(r"\s*\S+", text)]
+
+    def layout(self, messages: list[dict[str, str]], reply: bool) -> list[int]:
+        marks = [[f"<{m['role']}>"] for m in messages]
+        turns = [
+            self.plain(mark[0]) + self.plain(m["content"]) for mark, m in zip(marks, messages, strict=True)
+        ]
+        return [i for turn in turns for i in turn] + self.plain("<assistant>" if reply else "<end>")
+
+
+@pytest.fixture(scope="session")
+def openai_server() -> Iterator[Callable[..., OpenAiServer]]:
+    """A maker of servers: `openai_server(model, layout, plain, key)`; without a layout, the stand-in's."""
+    opened = []
+
+    def make(
+        model: Any,
+        layout: Lists | None = None,
+        plain: Callable[[str], list[int]] | None = None,
+        key: str = "",
+    ) -> OpenAiServer:
+        words = WordIds()
+        opened.append(OpenAiServer(model, layout or words.layout, plain or words.plain, key))
+        return opened[-1]
+
+    yield make
+    for server in opened:
+        server.close()

@@ -7,7 +7,10 @@ from typing import cast
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
 
+from llm_twin import prompts
+from llm_twin.adapters.chat_http import HttpChat
 from llm_twin.adapters.standins import ScriptedChat
 from llm_twin.errors import InputError, TwinError
 from llm_twin.ports import ChatModel
@@ -25,14 +28,49 @@ def openvino(smol_model: Path) -> ChatModel:
     return OpenVinoChat(smol_model)
 
 
-MODELS: dict[str, Callable[[Path], ChatModel]] = {
-    "scripted": lambda _: ScriptedChat(brief),
-    "openvino": openvino,
-}
-NEED_A_MODEL = {"openvino"}
-"""These are models that read and sample; the others follow a script."""
+class Served(HttpChat):
+    """An HttpChat and the model behind its server, which closes with it."""
 
-PARAMS = [pytest.param(n, marks=[pytest.mark.slow] if n in NEED_A_MODEL else []) for n in MODELS]
+    def __init__(self, url: str, behind: ChatModel) -> None:
+        super().__init__(url, concurrency=3)
+        self.behind = behind
+
+    def close(self) -> None:
+        super().close()
+        self.behind.close()
+
+
+def served_script(request: pytest.FixtureRequest) -> ChatModel:
+    behind = ScriptedChat(brief)
+    return Served(request.getfixturevalue("openai_server")(behind).url, behind)
+
+
+def served_model(request: pytest.FixtureRequest) -> ChatModel:
+    folder = request.getfixturevalue("smol_model")
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    template = (folder / "chat_template.jinja").read_text(encoding="utf-8")
+
+    def layout(messages: list[dict[str, str]], reply: bool) -> list[int]:
+        return prompts.chat_ids(tokenizer, template, [Message.model_validate(m) for m in messages], reply)
+
+    behind = openvino(folder)
+    server = request.getfixturevalue("openai_server")(
+        behind, layout, lambda text: prompts.reply_ids(tokenizer, text, 0)[:-1]
+    )
+    return Served(server.url, behind)
+
+
+MODELS: dict[str, Callable[[pytest.FixtureRequest], ChatModel]] = {
+    "scripted": lambda _: ScriptedChat(brief),
+    "openvino": lambda request: openvino(request.getfixturevalue("smol_model")),
+    "openai": served_script,
+    "openai-openvino": served_model,
+}
+NEED_A_MODEL = {"openvino", "openai-openvino"}
+"""These are models that read and sample; the others follow a script."""
+MARKS = {"openai": [pytest.mark.enable_socket], **{n: [pytest.mark.slow] for n in NEED_A_MODEL}}
+
+PARAMS = [pytest.param(n, marks=MARKS.get(n, [])) for n in MODELS]
 REAL = [pytest.param(n, marks=pytest.mark.slow) for n in MODELS if n in NEED_A_MODEL]
 
 GREEDY = Sampling(max_tokens=24, temperature=0)
@@ -48,8 +86,7 @@ SCHEMA = json.dumps(
 
 
 def opened(name: str, request: pytest.FixtureRequest) -> ChatModel:
-    folder = request.getfixturevalue("smol_model") if name in NEED_A_MODEL else Path()
-    return MODELS[name](folder)
+    return MODELS[name](request)
 
 
 @pytest.fixture(scope="module", params=PARAMS)

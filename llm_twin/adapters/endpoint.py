@@ -1,0 +1,209 @@
+"""JSON over HTTP to one server of the user's choice: tried again while it is busy, its errors told as ours.
+
+429, 5xx and connections that break are tried again with growing pauses, or after the server's Retry-After.
+What the user can put right (address, key, name, a request that the server refuses) is an InputError at once.
+The key goes into one header and into no message. Redirects are not followed, so it goes to no other server.
+
+Not covered: proxies and `.netrc` (the environment is not read), and answers that are not JSON. Threads may
+share an endpoint.
+"""
+
+import json
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+
+import httpx
+
+from llm_twin.errors import InputError, TwinError
+
+_T = TypeVar("_T")
+_LONGEST_WAIT = 120.0
+_CHECK_URL = "start the server there, or correct endpoint.url"
+_KEY = "put a key that it knows into TWIN_ENDPOINT__API_KEY (environment or .env)"
+
+
+class Refusal(InputError):
+    """The server answered 4xx: what was asked for is not to be had. `said` is its own explanation."""
+
+    def __init__(self, message: str, way_out: str, status: int, said: str) -> None:
+        super().__init__(message, way_out)
+        self.status, self.said = status, said
+
+
+class Endpoint:
+    """See the module. `url` ends where paths begin ("http://127.0.0.1:8000/v1"); `root` is the same without /v1."""
+
+    def __init__(
+        self,
+        url: str,
+        api_key: str = "",
+        *,
+        connections: int = 8,
+        timeout_s: float = 300.0,
+        attempts: int = 5,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.url = _checked(url)
+        self.root = self.url.removesuffix("/v1")
+        self._key, self._timeout, self._attempts, self._sleep = api_key, timeout_s, attempts, sleep
+        # Identity, because what unpacks has no limit; no environment, because .netrc may hold other keys.
+        headers = {"Accept-Encoding": "identity", "User-Agent": "llm-twin"}
+        if api_key:
+            if not (api_key.isascii() and api_key.isprintable()):
+                raise InputError("the endpoint's key holds characters that no key has", _KEY)
+            headers["Authorization"] = f"Bearer {api_key}"
+        self._client = httpx.Client(
+            headers=headers,
+            timeout=httpx.Timeout(timeout_s, connect=10.0),
+            limits=httpx.Limits(max_connections=connections),
+            trust_env=False,
+        )
+
+    def get(self, url: str) -> Any:
+        """The JSON at `url`."""
+        return self._tried(lambda: self._json(self._client.get(url)))
+
+    def post(self, url: str, body: dict[str, Any]) -> Any:
+        """The JSON that `url` answers to `body`."""
+        return self._tried(lambda: self._json(self._client.post(url, json=body)))
+
+    def events(self, url: str, body: dict[str, Any]) -> Iterator[Any]:
+        """The server-sent events that `url` answers to `body`, up to [DONE]; closing the iterator hangs up.
+
+        Tried again only before the first event. Raises TwinError when the stream ends without [DONE].
+        """
+        request = self._client.build_request("POST", url, json=body)
+        response = self._tried(lambda: self._opened(request))
+        try:
+            with self._explained(), closing(response):
+                for line in response.iter_lines():
+                    if line.strip() == "data: [DONE]" or line.strip() == "data:[DONE]":
+                        return
+                    if line.startswith("data:"):
+                        yield self._event(line[5:])
+        except _Busy as broken:
+            raise TwinError(f"{self.url}: {broken}", "ask again") from broken
+        raise TwinError(f"{self.url}: the stream broke off", "ask again")
+
+    def close(self) -> None:
+        """Hang up; calling it twice is harmless."""
+        self._client.close()
+
+    def _opened(self, request: httpx.Request) -> httpx.Response:
+        response = self._client.send(request, stream=True)
+        if response.status_code != 200:
+            with closing(response):
+                response.read()
+            self._check(response)
+        return response
+
+    def _event(self, text: str) -> Any:
+        event = _parsed(text)
+        if not isinstance(event, dict) or "error" in event:
+            raise TwinError(f"{self.url}: the server failed: {self._said(text)}", "ask again")
+        return event
+
+    def _tried(self, ask: Callable[[], _T]) -> _T:
+        pause, problem = 0.0, ""
+        for attempt in range(self._attempts):
+            if attempt:
+                self._sleep(pause)
+            try:
+                with self._explained():
+                    return ask()
+            except _Busy as busy:
+                problem = str(busy)
+                pause = busy.pause or 0.5 * 2**attempt * (1 + random.random() / 4)
+            if pause > _LONGEST_WAIT:
+                problem += f", and asks to wait {pause:.0f} s"
+                break
+        raise TwinError(f"{self.url}: {problem}", "try again later, or lower endpoint.concurrency")
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """The client's own errors as ours."""
+        try:
+            yield
+        except httpx.ConnectError as error:
+            raise InputError(f"{self.url}: no connection ({self._said(str(error))})", _CHECK_URL) from error
+        except httpx.ReadTimeout as error:
+            raise TwinError(
+                f"{self.url}: no answer within {self._timeout:g} s", "raise endpoint.timeout_seconds"
+            ) from error
+        except httpx.ConnectTimeout as error:
+            raise InputError(f"{self.url}: no connection within 10 s", _CHECK_URL) from error
+        except httpx.TransportError as error:
+            raise _Busy(f"the connection broke ({self._said(str(error) or type(error).__name__)})") from error
+
+    def _json(self, response: httpx.Response) -> Any:
+        self._check(response)
+        found = _parsed(response.text)
+        if found is None:
+            raise InputError(f"{response.url}: the answer is not JSON", "endpoint.url must end in /v1")
+        return found
+
+    def _check(self, response: httpx.Response) -> None:
+        status, said = response.status_code, self._said(response.text)
+        if status == 200:
+            return
+        told = f"{response.url}: the server answered {status}" + (f": {said}" if said else "")
+        if status in (408, 429) or status >= 500:
+            raise _Busy(told.partition(": ")[2], _retry_after(response.headers.get("retry-after", "")))
+        if status in (401, 403):
+            what = "refuses the key" if self._key else "asks for a key"
+            raise Refusal(f"{self.url} {what}" + (f": {said}" if said else ""), _KEY, status, said)
+        raise Refusal(told, "correct endpoint.url, endpoint.model or the request", status, said)
+
+    def _said(self, text: str) -> str:
+        """The server's own words in one short line, without the key, should it repeat it."""
+        found = _parsed(text)
+        for name in ("error", "message", "detail"):
+            if isinstance(found, dict) and name in found:
+                found = found[name]
+        line = " ".join((found if isinstance(found, str) else text).split())
+        return (line.replace(self._key, "[key]") if self._key else line)[:300]
+
+
+class _Busy(Exception):
+    """Worth another try, after `pause` seconds where the server says so."""
+
+    def __init__(self, problem: str, pause: float | None = None) -> None:
+        super().__init__(problem)
+        self.pause = pause
+
+
+def _checked(url: str) -> str:
+    try:
+        parsed = httpx.URL(url.strip())
+    except (httpx.InvalidURL, ValueError) as error:
+        raise InputError(f"endpoint.url {url!r} is no address ({error})", "write one") from error
+    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.userinfo:
+        raise InputError(
+            "endpoint.url must be http(s)://HOST/v1, without a key in it",
+            'such as "http://127.0.0.1:8000/v1"',
+        )
+    return str(parsed.copy_with(query=None, fragment=None)).rstrip("/")
+
+
+def _parsed(text: str) -> Any:
+    """What the JSON says; None for what is not JSON."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def _retry_after(text: str) -> float | None:
+    """Seconds that a Retry-After header asks for: a number, or a date."""
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
