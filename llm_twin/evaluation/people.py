@@ -127,6 +127,24 @@ def blind_verdict(guesses: Sequence[Guess], left_out: int = 0) -> Blind:
     )
 
 
+def in_words(blind: Blind, author: str) -> str:
+    """A blind test in two sentences."""
+    if blind.total is None:
+        return "No guess was made."
+    share = blind.total.share
+    lead = (
+        f"{author}'s passage was recognised {blind.total.correct} times out of {blind.total.guesses}: "
+        f"{share.value:.0%} (95% interval {share.low:.0%} to {share.high:.0%}; guessing gives 50%)."
+    )
+    meaning = {
+        "told apart": f"That is more than guessing: the twin was told from {author}.",
+        "not told apart": f"That does not differ from guessing: the twin was not told from {author}.",
+        "taken for the author": f"That is less than guessing: the twin was taken for {author}.",
+        "too few guesses": f"{blind.refused[:1].upper()}{blind.refused[1:]}.",
+    }
+    return f"{lead} {meaning[blind.verdict]}"
+
+
 def _refusal(guesses: int) -> str:
     if guesses >= LEAST_GUESSES:
         return ""
