@@ -199,7 +199,7 @@ def guess(number: int, is_right: bool) -> Guess:
             24,
             "18 times out of 24: 75% (95% interval 53% to 90%; guessing gives 50%). That is more than guessing",
         ),
-        (12, 24, "That does not differ from guessing: the twin was not told from Wren."),
+        (12, 24, "That does not differ from guessing: the twin was not told apart."),
         (4, 24, "That is less than guessing: the twin was taken for Wren."),
         (3, 5, "No verdict: 5 guesses, and it takes 20 to say anything."),
         (0, 0, "No guess was made."),

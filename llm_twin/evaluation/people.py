@@ -133,12 +133,12 @@ def in_words(blind: Blind, author: str) -> str:
         return "No guess was made."
     share = blind.total.share
     lead = (
-        f"{author}'s passage was recognised {blind.total.correct} times out of {blind.total.guesses}: "
+        f"{author}’s passage was recognised {blind.total.correct} times out of {blind.total.guesses}: "
         f"{share.value:.0%} (95% interval {share.low:.0%} to {share.high:.0%}; guessing gives 50%)."
     )
     meaning = {
-        "told apart": f"That is more than guessing: the twin was told from {author}.",
-        "not told apart": f"That does not differ from guessing: the twin was not told from {author}.",
+        "told apart": f"That is more than guessing: the twin was told apart from {author}.",
+        "not told apart": "That does not differ from guessing: the twin was not told apart.",
         "taken for the author": f"That is less than guessing: the twin was taken for {author}.",
         "too few guesses": f"{blind.refused[:1].upper()}{blind.refused[1:]}.",
     }
