@@ -185,7 +185,7 @@ def test_a_person_takes_the_blind_test_by_keyboard(page: Any, start: Start, tmp_
     exact = binomtest(4, 5).proportion_ci(method="exact")
     assert drawn == pytest.approx([6 + 88 * exact.low, 6 + 88 * exact.high])
     expect(page.locator("#rows")).to_contain_text("2 of 3")
-    page.get_by_text("Which was which").click()
+    page.locator("summary", has_text="Which was which").click()
     expect(page.locator("#review article")).to_have_count(5)
     expect(page.locator("#review .real").first).to_contain_text("I oil the lathe")
     assert faults(page) == []
