@@ -7,7 +7,7 @@ text, by character offsets into the document's *cleaned* text.
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 Kind = Literal["article", "post", "repository", "message"]
 Role = Literal["system", "user", "assistant"]
@@ -196,6 +196,25 @@ class Answer(Value):
     found: bool
     citations: tuple[Citation, ...] = ()
     hits: tuple[Hit, ...] = ()
+
+
+class Entry(Value):
+    """Something that a person said, kept in a journal: once for each `id`, whenever it is said again."""
+
+    id: str
+    created: AwareDatetime
+
+
+class Feedback(Entry):
+    """What a user thought of one answer: a thumb, a corrected text, or both."""
+
+    model: str
+    """The name of the model that answered."""
+    question: str
+    answer: str
+    thumb: Literal["up", "down"] | None = None
+    edit: str | None = None
+    """The answer as the user would have it; None where it was left alone."""
 
 
 class Skipped(Value):
