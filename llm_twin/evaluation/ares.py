@@ -110,7 +110,8 @@ class Found(BaseModel):
     labels_alone: Estimate | None
     """The same share by the labels alone: what the judge narrows."""
     judge_alone: float | None
-    """The judge's plain share, which nothing vouches for; None when the judge is unusable."""
+    """The judge's plain share, for which the trials alone vouch; None when the judge is unusable, was not tried, or
+    did no better than chance on the trials. (`share` needs no such vouching: a poor judge only widens it.)"""
     on_trials: OnTrials | None
     """None when the judge is unusable or there were no trials."""
     with_people: Agreement | None
@@ -237,6 +238,8 @@ def _found(
     by_labels = [t for t in truths if t is not None]
     not_measured = _obstacle(valid, usable, len(pairs) if usable else len(by_labels))
     judged = [float(v) for v in said if v is not None]
+    on_trials = _on_trials(tried) if usable else None
+    vouched = on_trials is not None and on_trials.accuracy.low > 0.5
     return Found(
         dimension=dimension,
         answers=len(triples),
@@ -245,8 +248,8 @@ def _found(
         not_measured=not_measured,
         labels=len(by_labels),
         labels_alone=classical_mean(by_labels) if len(by_labels) >= LEAST_LABELS else None,
-        judge_alone=float(np.mean(judged)) if usable else None,
-        on_trials=_on_trials(tried) if usable else None,
+        judge_alone=float(np.mean(judged)) if vouched else None,
+        on_trials=on_trials,
         with_people=agreement([t >= 0.5 for t, _ in pairs], [v for _, v in pairs])
         if usable and pairs
         else None,

@@ -110,11 +110,13 @@ def test_a_judge_that_knows_is_found_to_know_and_narrows_the_labels() -> None:
 
 def test_without_labels_nothing_is_called_measured() -> None:
     given = triples()
-    found = by_name(ares.measure(given, labels(given[:9], "faithfulness"), [], "rule", knows))
+    made = [t for t in ares.trials(SAMPLES) if t.dimension != "context relevance"]
+    found = by_name(ares.measure(given, labels(given[:9], "faithfulness"), made, "rule", knows))
     assert found["faithfulness"].share is None and "9 of these" in found["faithfulness"].not_measured
     assert found["answer relevance"].share is None and found["answer relevance"].with_people is None
     assert found["answer relevance"].judge_alone is not None
-    assert found["answer relevance"].on_trials is None
+    untried = found["context relevance"]
+    assert (untried.on_trials, untried.judge_alone) == (None, None), "nothing vouches for it"
 
 
 def test_a_blind_judge_is_found_blind() -> None:
@@ -133,6 +135,7 @@ def test_a_judge_that_always_says_yes_knows_the_good_and_not_one_bad() -> None:
         assert dimension.on_trials is not None
         assert (dimension.on_trials.good_known, dimension.on_trials.bad_known) == (1, 0)
         assert dimension.on_trials.accuracy.value == 0.5
+        assert dimension.judge_alone is None, "its share of 100% says nothing"
 
 
 def test_a_judge_that_cannot_reply_is_unusable_and_not_averaged() -> None:
