@@ -4,8 +4,8 @@ Without a judge: how like the author's own passage an answer is (string similari
 embeddings), and how much of what holds that passage was retrieved, and how early. With a judge, any ChatModel:
 faithfulness, context recall, context precision and answer relevancy, with Ragas' own prompts, batched over the
 samples, and with its JSON schemas constraining what the judge writes. Ragas' usage tracking is switched off before
-Ragas is imported (a random id that tracking would use may still be written to the user's data folder). Not
-covered: Ragas' test set generation and its agent metrics; being called from a running event loop.
+Ragas is imported, and the id that it would keep for tracking is made in a folder that goes. Not covered: Ragas'
+test set generation and its agent metrics; being called from a running event loop.
 """
 
 import asyncio
@@ -14,6 +14,8 @@ import math
 import os
 import warnings
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -62,6 +64,20 @@ def _check_installed() -> None:
         import ragas  # noqa: F401
     except ImportError as error:
         raise MissingPart("Ragas is not installed", "install it: pip install 'llm-twin[ragas]'") from error
+    _keep_no_id()
+
+
+def _keep_no_id() -> None:
+    """Ragas makes an id for tracking even where tracking is off, once a process; leave none on the disk."""
+    from ragas import _analytics
+
+    place = _analytics.user_data_dir
+    with TemporaryDirectory() as folder:
+        _analytics.user_data_dir = lambda appname: str(Path(folder) / appname)
+        try:
+            _analytics.get_userid()
+        finally:
+            _analytics.user_data_dir = place
 
 
 def _without_judge(embedder: Embedder) -> tuple[dict[str, Score], dict[str, str]]:
