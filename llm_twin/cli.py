@@ -2,12 +2,13 @@
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from llm_twin.cli_evaluate import app as evaluate_app
+from llm_twin.front import HOME, Home, Json, result, showing, stage_of, table_of, workspace_at
 
 if TYPE_CHECKING:
     from llm_twin.show import Show
@@ -24,10 +25,7 @@ train_app = typer.Typer(help="Train the twin.", no_args_is_help=True)
 models_app = typer.Typer(help="The models that can be used, and those that are here.")
 app.add_typer(train_app, name="train")
 app.add_typer(models_app, name="models")
-
-Home = Annotated[Path, typer.Option(envvar="TWIN_HOME", help="The workspace folder.", show_default=True)]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-HOME = Path(".twin")
+app.add_typer(evaluate_app, name="evaluate")
 
 
 @app.command(epilog='Example: twin init "Wren Marlow" --home my-twin')
@@ -39,12 +37,12 @@ def init(
     from llm_twin.files import write_text
     from llm_twin.settings import CONFIG, commented
 
-    with _showing(as_json) as show:
+    with showing(as_json) as show:
         path = home / CONFIG
         if path.exists():
             raise InputError(f"{path} exists", "edit it, or choose another --home")
         write_text(path, commented(author))
-        _result(show, {"config": str(path)}, f"wrote {path}; next: twin collect ./my-articles --home {home}")
+        result(show, {"config": str(path)}, f"wrote {path}; next: twin collect ./my-articles --home {home}")
 
 
 @app.command(epilog="Example: twin collect ./my-articles https://example.org/feed.xml")
@@ -59,7 +57,7 @@ def collect(
     """Collect writing; without sources, look at the known ones again."""
     from llm_twin import pipeline
 
-    with _stage(home, as_json, "collect") as (workspace, show, progress):
+    with stage_of(home, as_json, "collect") as (workspace, show, progress):
         show.report(pipeline.collect(workspace, [(s, author) for s in sources or []], progress))
 
 
@@ -74,7 +72,7 @@ def index(
 
     from llm_twin import pipeline
 
-    with _stage(home, as_json, "index") as (workspace, show, progress):
+    with stage_of(home, as_json, "index") as (workspace, show, progress):
         if rebuild and workspace.vectors.exists():
             shutil.rmtree(workspace.vectors)
         show.report(pipeline.index(workspace, progress))
@@ -92,12 +90,6 @@ def sft(home: Home = HOME, as_json: Json = False) -> None:
     _run(home, as_json, "train")
 
 
-@app.command(epilog="Example: twin evaluate --home my-twin")
-def evaluate(home: Home = HOME, as_json: Json = False) -> None:
-    """Measure style, sense, perplexity, memorisation and retrieval; write report.html."""
-    _run(home, as_json, "evaluate")
-
-
 @app.command(epilog='Example: twin ask "What do you think about tools?" --mode quote')
 def ask(
     question: Annotated[str, typer.Argument(help="What to ask the twin.")],
@@ -107,8 +99,8 @@ def ask(
     as_json: Json = False,
 ) -> None:
     """Answer a question in the author's voice, with sources."""
-    with _showing(as_json) as show:
-        asker = _asker(_workspace(home), mode, base, show)
+    with showing(as_json) as show:
+        asker = _asker(workspace_at(home), mode, base, show)
         try:
             show.answer(_streamed(asker, question, [], show), shown=not as_json)
         finally:
@@ -124,8 +116,8 @@ def chat(
     """Talk with the twin; an empty line or Ctrl-D ends."""
     from llm_twin.types import Message
 
-    with _showing(False) as show:
-        asker = _asker(_workspace(home), mode, base, show)
+    with showing(False) as show:
+        asker = _asker(workspace_at(home), mode, base, show)
         history: list[Message] = []
         try:
             while question := _question():
@@ -144,8 +136,8 @@ def run(home: Home = HOME, as_json: Json = False) -> None:
     """Run every stage that is out of date, in order."""
     from llm_twin import pipeline
 
-    with _showing(as_json) as show:
-        workspace = _workspace(home)
+    with showing(as_json) as show:
+        workspace = workspace_at(home)
         with workspace.locked(), show.progress() as progress:
             reports = pipeline.run(workspace, progress)
         if as_json:
@@ -162,9 +154,9 @@ def status(home: Home = HOME, as_json: Json = False) -> None:
     """What exists, and what is out of date."""
     from llm_twin import inspect
 
-    with _showing(as_json) as show:
-        rows = inspect.status(_workspace(home))
-        _table(show, rows, ("stage", "state", "finished", "results"))
+    with showing(as_json) as show:
+        rows = inspect.status(workspace_at(home))
+        table_of(show, rows, ("stage", "state", "finished", "results"))
 
 
 @app.command(epilog="Example: twin verify --home my-twin")
@@ -172,11 +164,11 @@ def verify(home: Home = HOME, as_json: Json = False) -> None:
     """Check that nothing is missing, doubled or damaged; exit code 1 when something is."""
     from llm_twin import inspect
 
-    with _showing(as_json) as show:
-        workspace = _workspace(home)
+    with showing(as_json) as show:
+        workspace = workspace_at(home)
         with workspace.locked():
             problems = inspect.verify(workspace)
-        _result(show, {"problems": problems}, "\n".join(problems) or "nothing missing, doubled or damaged")
+        result(show, {"problems": problems}, "\n".join(problems) or "nothing missing, doubled or damaged")
         if problems:
             raise typer.Exit(1)
 
@@ -186,8 +178,8 @@ def doctor(home: Home = HOME, as_json: Json = False) -> None:
     """What is installed, and what each missing part would unlock."""
     from llm_twin import inspect
 
-    with _showing(as_json) as show:
-        _table(show, inspect.doctor(_workspace(home)), ("part", "state", "for"))
+    with showing(as_json) as show:
+        table_of(show, inspect.doctor(workspace_at(home)), ("part", "state", "for"))
 
 
 @models_app.callback(invoke_without_command=True)
@@ -197,8 +189,10 @@ def models(context: typer.Context, home: Home = HOME, as_json: Json = False) -> 
         return
     from llm_twin import inspect
 
-    with _showing(as_json) as show:
-        _table(show, inspect.models(_workspace(home)), ("name", "role", "size", "licence", "here", "about"))
+    with showing(as_json) as show:
+        table_of(
+            show, inspect.models(workspace_at(home)), ("name", "role", "size", "licence", "here", "about")
+        )
 
 
 @models_app.command(epilog="Example: twin models pull qwen2.5-coder-0.5b")
@@ -210,9 +204,9 @@ def pull(
     """Fetch a model, check its sha256 and make it ready."""
     from llm_twin import wiring
 
-    with _showing(as_json) as show, show.progress() as progress:
-        folder = wiring.pull_model(_workspace(home), name, progress("pull"))
-        _result(show, {"folder": str(folder)}, str(folder))
+    with showing(as_json) as show, show.progress() as progress:
+        folder = wiring.pull_model(workspace_at(home), name, progress("pull"))
+        result(show, {"folder": str(folder)}, str(folder))
 
 
 @models_app.command("verify", epilog="Example: twin models verify smollm2-135m")
@@ -222,9 +216,9 @@ def verify_model(
     """Read every byte of a pulled model and compare it with its sha256."""
     from llm_twin import models
 
-    with _showing(as_json) as show, show.progress() as progress:
-        card = models.verify(name, _workspace(home).model_cache, progress("verify"))
-        _result(show, {"name": card.name, "sha256": card.sha256}, f"{card.name} is whole")
+    with showing(as_json) as show, show.progress() as progress:
+        card = models.verify(name, workspace_at(home).model_cache, progress("verify"))
+        result(show, {"name": card.name, "sha256": card.sha256}, f"{card.name} is whole")
 
 
 @app.command(epilog="Example: twin demo")
@@ -235,7 +229,7 @@ def demo(
     """Build a twin of the sample author and show it working."""
     from llm_twin import demo as sample
 
-    with _showing(as_json) as show:
+    with showing(as_json) as show:
         sample.demo(home, show)
 
 
@@ -249,53 +243,12 @@ def main() -> None:
         sys.exit(1)
 
 
-@contextmanager
-def _showing(as_json: bool) -> Iterator["Show"]:
-    """Turn errors into a message and an exit code; anything unforeseen keeps its traceback."""
-    from llm_twin.errors import InputError, TwinError
-    from llm_twin.show import Show
-
-    show = Show(as_json)
-    try:
-        yield show
-    except TwinError as error:
-        show.error(error)
-        raise typer.Exit(2 if isinstance(error, InputError) else 1) from error
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        show.error(
-            TwinError(f"{where}{error.strerror or error}", "what was finished is kept: run the command again")
-        )
-        raise typer.Exit(1) from error
-    except KeyboardInterrupt as error:
-        show.error(TwinError("stopped", "run the command again: it goes on where it stood"))
-        raise typer.Exit(1) from error
-
-
-@contextmanager
-def _stage(home: Path, as_json: bool, stage: str) -> "Iterator[tuple[Workspace, Show, Any]]":
-    """A locked workspace, where to show results, and a progress for one stage."""
-    with _showing(as_json) as show:
-        workspace = _workspace(home)
-        with workspace.locked(), show.progress() as progress:
-            yield workspace, show, progress(stage)
-
-
 def _run(home: Path, as_json: bool, stage: str) -> None:
     """One stage of the road, whether or not it is out of date."""
     from llm_twin import pipeline
 
-    with _stage(home, as_json, stage) as (workspace, show, progress):
+    with stage_of(home, as_json, stage) as (workspace, show, progress):
         show.report(pipeline.ROAD[stage](workspace, progress))
-
-
-def _workspace(home: Path) -> "Workspace":
-    from llm_twin.settings import load
-    from llm_twin.workspace import Workspace
-
-    return Workspace(home, load(home))
 
 
 def _asker(workspace: "Workspace", mode: str, base: bool, show: "Show") -> Any:
@@ -329,22 +282,3 @@ def _question() -> str:
         return input("> ").strip()
     except EOFError:
         return ""
-
-
-def _result(show: "Show", value: Any, text: str) -> None:
-    if show.as_json:
-        show.json(value)
-    else:
-        show.out.print(text, markup=False)
-
-
-def _table(show: "Show", rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
-    if show.as_json:
-        show.json(rows)
-        return
-    from rich.table import Table
-
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*(str(row[column]) for column in columns))
-    show.out.print(table)

@@ -13,7 +13,7 @@ from llm_twin.reading import read_documents
 from llm_twin.text import digest
 from llm_twin.workspace import Workspace
 
-FEATURES, DATASET, TRAINING, EVALUATION = 1, 1, 1, 1
+FEATURES, DATASET, TRAINING, EVALUATION = 1, 1, 1, 2
 """Raised when a stage's code comes to give other results from the same inputs; old results are then stale."""
 
 
@@ -79,6 +79,7 @@ def evaluate_inputs(workspace: Workspace) -> str:
         str(EVALUATION),
         *(stage.fingerprint if stage else "" for stage in stages),
         workspace.settings.evaluate.model_dump_json(),
+        workspace.settings.privacy.model_dump_json(),
     )
 
 

@@ -31,11 +31,25 @@ def material(workspace: Workspace, documents: Sequence[CleanDocument]) -> Materi
     )
 
 
+def passages_of(
+    workspace: Workspace, documents: Sequence[CleanDocument], author: str
+) -> tuple[dict[str, list[Passage]], dict[str, list[Passage]]]:
+    """Passages of `author` and of everyone else, by side ("train", "test"), without a dataset or a model."""
+    everyone = {d.document.author for d in documents}
+    return _split(workspace, documents, {author}), _split(workspace, documents, everyone - {author})
+
+
 def _others(workspace: Workspace, documents: Sequence[CleanDocument]) -> dict[str, list[Passage]]:
     """Passages of the other authors, each author's documents split like the author's own."""
+    return _split(workspace, documents, {d.document.author for d in documents} - {workspace.author})
+
+
+def _split(
+    workspace: Workspace, documents: Sequence[CleanDocument], authors: set[str]
+) -> dict[str, list[Passage]]:
     settings = workspace.settings.dataset
     found: dict[str, list[Passage]] = {"train": [], "test": []}
-    for author in sorted({d.document.author for d in documents} - {workspace.author}):
+    for author in sorted(authors):
         theirs = [d for d in documents if d.document.author == author and d.document.kind != "repository"]
         # One piece by someone cannot be on both sides; it helps to fit the verifier.
         both = len(theirs) > 1

@@ -227,40 +227,81 @@ def trained_twin(workspace: Workspace) -> Path:
 # --- evaluate: base and twin on held-out documents --------------------------------------------------------------
 
 
-def evaluate(workspace: Workspace, progress: Progress = silent) -> StageReport:
-    """Measure the twin beside its base model, and the search; write report.json and report.html."""
+QUICK: dict[str, Any] = {
+    "passages": 12,
+    "machine_passages": 24,
+    "questions": 40,
+    "max_tokens": 80,
+    "sections": ("opinions", "search"),
+}
+"""`--quick`: fewer passages, shorter answers, and only the sections that ask no model."""
+
+
+def evaluate(
+    workspace: Workspace,
+    progress: Progress = silent,
+    quick: bool = False,
+    model: str = "",
+    judge: bool = False,
+) -> StageReport:
+    """Measure the twin, or `model`, beside the base model, and the search; write report.json and report.html.
+
+    Only a whole evaluation of the twin counts as the road's; `judge` asks the model of `[endpoint]` as well.
+    """
+    from llm_twin import sections
     from llm_twin.evaluation.measure import Notes, measure
     from llm_twin.evaluation.report import write_report
     from llm_twin.material import material
     from llm_twin.training.sft import conversation
 
     started = time.monotonic()
-    twin = trained_twin(workspace)
-    inputs = freshness.evaluate_inputs(workspace)
+    whole = workspace
+    workspace = _quickly(workspace) if quick else workspace
     settings = workspace.settings.evaluate
+    sections.check(settings.sections)
+    folders = _measured_models(workspace, model, progress)
+    inputs = freshness.evaluate_inputs(workspace)
+    inputs = digest(inputs, model) if model else inputs
     folder = workspace.home / "evaluations" / inputs[:12]
     documents, _ = clean_documents(workspace)
     embedder = wiring.open_embedder(workspace, progress)
-    measured = measure(
-        material(workspace, documents),
-        wiring.open_chat(workspace, wiring.pull_model(workspace, workspace.settings.models.chat, progress)),
-        wiring.open_chat(workspace, twin),
-        embedder,
-        conversation,
-        Sampling(max_tokens=settings.max_tokens, temperature=settings.temperature, top_p=settings.top_p),
-        Notes(folder),
-        progress,
+    sampling = Sampling(
+        max_tokens=settings.max_tokens, temperature=settings.temperature, top_p=settings.top_p
     )
-    found = _measure_retrieval(workspace, documents, embedder, progress)
-    report = _evaluation_report(workspace, measured, found)
+    found, notes = material(workspace, documents), Notes(folder)
+    base, twin = (wiring.open_chat(workspace, path) for path in folders)
+    measured = measure(found, base, twin, embedder, conversation, sampling, notes, progress)
+    base, twin = (wiring.open_chat(workspace, path) for path in folders)
+    bench = sections.Bench(
+        workspace, found, documents, embedder, base, twin, conversation, sampling, notes, progress
+    )
+    parts = sections.measured(bench, settings.sections)
+    base.close()
+    twin.close()
+    if judge:
+        parts["judged"] = sections.judged(bench)
+    retrieval = _measure_retrieval(workspace, documents, embedder, progress)
+    report = _evaluation_report(workspace, folders, measured, retrieval, parts)
     paths = write_report(report, folder)
     finished = StageReport(
         stage="evaluate",
         counts=report.headline(),
+        skipped=tuple(Skipped(what=name, why=why) for name, why in report.not_measured.items()),
         artefacts=tuple(str(path) for path in paths),
         seconds=time.monotonic() - started,
     )
-    return workspace.finish("evaluate", inputs, finished)
+    return finished if quick or model else whole.finish("evaluate", inputs, finished)
+
+
+def _quickly(workspace: Workspace) -> Workspace:
+    evaluate = workspace.settings.evaluate.model_copy(update=QUICK)
+    return Workspace(workspace.home, workspace.settings.model_copy(update={"evaluate": evaluate}))
+
+
+def _measured_models(workspace: Workspace, model: str, progress: Progress) -> tuple[Path, Path]:
+    """The folders of the base model and of what is measured beside it."""
+    subject = wiring.pull_model(workspace, model, progress) if model else trained_twin(workspace)
+    return wiring.pull_model(workspace, workspace.settings.models.chat, progress), subject
 
 
 def _measure_retrieval(
@@ -284,21 +325,39 @@ def _measure_retrieval(
         )
 
 
-def _evaluation_report(workspace: Workspace, measured: "Measured", found: "Retrieval | None") -> "Report":
+def _evaluation_report(
+    workspace: Workspace,
+    folders: tuple[Path, Path],
+    measured: "Measured",
+    found: "Retrieval | None",
+    parts: dict[str, Any],
+) -> "Report":
+    from llm_twin import models
     from llm_twin.evaluation.report import Report
 
     reports = {stage: done.report for stage in STAGES if (done := workspace.finished(stage))}
-    metrics = Path(reports["train"].artefacts[1]).read_text(encoding="utf-8").splitlines()
+    base, twin = folders
+    losses: tuple[tuple[int, float], ...] = ()
+    if twin == twin_folder(workspace):
+        metrics = Path(reports["train"].artefacts[1]).read_text(encoding="utf-8").splitlines()
+        losses = tuple((row["step"], row["loss"]) for row in map(json.loads, metrics))
     return Report(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         author=workspace.author,
         base_model=workspace.settings.models.chat,
-        twin_model=trained_twin(workspace).name,
+        twin_model=twin.name,
+        base_sha256=models.read_card(base).sha256,
+        twin_sha256=models.read_card(twin).sha256,
         dataset=reports["dataset"].counts,
         measured=measured,
         retrieval=found,
-        losses=tuple((row["step"], row["loss"]) for row in map(json.loads, metrics)),
+        losses=losses,
         minutes={stage: round(report.seconds / 60, 2) for stage, report in reports.items()},
+        settings={
+            "evaluate": workspace.settings.evaluate.model_dump(mode="json"),
+            "privacy": workspace.settings.privacy.model_dump(mode="json"),
+        },
+        **parts,
     )
 
 

@@ -18,6 +18,19 @@ from llm_twin.types import GateRule, PrivacyPlan, Recipe
 CONFIG = "twin.toml"
 
 
+SECTIONS = (
+    "opinions",
+    "validation",
+    "search",
+    "general",
+    "forgetting",
+    "knowledge",
+    "answers",
+    "privacy",
+)
+"""The parts of an evaluation beside the headline, see sections.py; `[evaluate] sections` may leave some out."""
+
+
 class Section(BaseModel):
     """A table of twin.toml."""
 
@@ -91,6 +104,8 @@ class EvaluateSettings(Section):
     machine_passages: int = Field(96, ge=6)
     questions: int = Field(200, ge=1)
     choices: int = Field(24, ge=4)
+    answered: int = Field(12, ge=4)
+    sections: tuple[str, ...] = SECTIONS
     max_tokens: int = Field(200, ge=16)
     temperature: float = Field(0.9, ge=0)
     top_p: float = Field(0.9, gt=0, le=1)

@@ -17,7 +17,9 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-NOT_PINNED = {"torch", "pip"}  # scripts/setup.sh chooses torch's build; pip comes with the environment
+# scripts/setup.sh chooses torch's build; pip comes with the environment; Ragas and lm-eval need older versions of
+# packages that are pinned here, so these extras are installed without the pins.
+NOT_PINNED = {"torch", "pip", "ragas", "instructor", "langchain-community", "lm-eval"}
 
 
 def run(*command: str, **options: object) -> subprocess.CompletedProcess[str]:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from llm_twin.models import verify as verify_model
+from llm_twin.sections import SECTIONS
 from llm_twin.types import Sample
 
 pytestmark = pytest.mark.slow
@@ -34,6 +35,12 @@ passages = 9
 machine_passages = 12
 questions = 12
 max_tokens = 48
+choices = 4
+answered = 4
+[privacy]
+generations = 12
+spans = 4
+max_tokens = 16
 [ask]
 mode = "quote"
 """
@@ -127,6 +134,45 @@ def test_the_report_holds_scores_with_their_bounds(road: Road) -> None:
     page = Path(road[2]["evaluate"]["artefacts"][1]).read_text()
     assert "Wren Marlow" in page
     assert "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_every_section_is_measured_or_says_why_not(road: Road) -> None:
+    report = json.loads(Path(road[2]["evaluate"]["artefacts"][0]).read_text())
+    for name, (field, _) in SECTIONS.items():
+        assert (report[field] is None) == (name in report["not_measured"]), name
+    measured = [name for name in SECTIONS if name not in report["not_measured"]]
+    assert {"search", "general", "forgetting", "answers", "privacy"} <= set(measured)
+    assert report["privacy"]["generations"] == 12
+    assert report["forgetting"]["tasks"][0]["items"] == 120
+    assert report["rag"]["arms"]["quote"]["citation_recall"]["value"] > 0.9
+    assert len(report["base_sha256"]) == len(report["twin_sha256"]) == 64
+
+
+def test_evaluations_are_listed_and_one_is_no_better_than_itself(road: Road) -> None:
+    (row,) = twin(road[1], "evaluate", "list")
+    assert row["figures"]
+    same = subprocess.run(
+        [sys.executable, "-m", "llm_twin", "evaluate", "--compare", row["id"], row["id"], "--json"],
+        env=road[1],
+        capture_output=True,
+        text=True,
+    )
+    verdict = json.loads(same.stdout)
+    assert (same.returncode, verdict["passes"]) == (1, False)
+    assert {d["call"] for d in verdict["dimensions"]} <= {"no difference", "not measured"}
+
+
+def test_texts_are_scored_or_refused_with_a_reason_and_copies_are_flagged(road: Road, tmp_path: Path) -> None:
+    (tmp_path / "copy.md").write_text(
+        (EXAMPLES / "marlow" / "articles" / "10-years-of-gannet.md").read_text(encoding="utf-8")
+    )
+    (tmp_path / "short.txt").write_text("Too short to tell.")
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG")
+    found = twin(road[1], "evaluate", "--texts", str(tmp_path))
+    copy, short = found["texts"]
+    assert copy["copy_flag"]
+    assert short["place"] is None and short["refused"]
+    assert [Path(s["what"]).name for s in found["skipped"]] == ["picture.png"]
 
 
 def test_a_second_run_does_nothing_and_quickly(road: Road) -> None:

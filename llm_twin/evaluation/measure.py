@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from llm_twin.errors import InputError
+from llm_twin.errors import InputError, TwinError
 from llm_twin.evaluation import answers, fluency, style
 from llm_twin.evaluation.intervals import Array, Draws, Estimate, draw
+from llm_twin.evaluation.rows import PerDocument, per_document, verifier_digest
 from llm_twin.evaluation.scores import Bracketed, Scores, difference, scores
 from llm_twin.evaluation.style import Passage, Verifier
 from llm_twin.files import write_json
@@ -93,6 +94,8 @@ class Measured(BaseModel):
     perplexity: fluency.Perplexity
     memorisation: Memorisation
     examples: tuple[Example, ...]
+    rows: PerDocument | None = None
+    """What the twin's figures are made of, so that another evaluation can be compared with it in pairs."""
 
 
 class Notes:
@@ -206,6 +209,33 @@ class _Work:
         return show
 
 
+@dataclass(frozen=True)
+class Written:
+    """What an evaluation noted, read back: the style verifier, and passages as each model wrote them.
+
+    `wrote` has "floor", "base" and "twin", in the order of `Material.test`; `machine` are the background's.
+    """
+
+    verifier: Verifier
+    wrote: dict[str, list[Passage]]
+    machine: list[Passage]
+
+
+def written(material: Material, notes: Notes) -> Written:
+    """Read back what `measure` noted for the same material; TwinError where it did not run."""
+
+    def missing() -> Any:
+        raise TwinError(f"{notes.folder} holds no answers", "measure first: twin evaluate")
+
+    wrote = {n: notes.once(f"answers-{n}", missing) for n in ("floor", "base", "twin", "machine")}
+    by_test = {
+        name: [Passage(s.document_id, t) for s, t in zip(material.test, wrote[name], strict=True)]
+        for name in ("floor", "base", "twin")
+    }
+    machine = [Passage(s.document_id, t) for s, t in zip(material.machine, wrote["machine"], strict=True)]
+    return Written(_verifier(material, wrote), by_test, machine)
+
+
 def _verifier(material: Material, wrote: dict[str, list[str]]) -> Verifier:
     machine = [Passage(s.document_id, t) for s, t in zip(material.machine, wrote["machine"], strict=True)]
     floor = [Passage(s.document_id, t) for s, t in zip(material.test, wrote["floor"], strict=True)]
@@ -288,7 +318,13 @@ def _found(
         perplexity=fluency.perplexity(real_by_base, real_by_twin, documents, draws),
         memorisation=_memorisation(material, wrote),
         examples=_examples(material, wrote, draws),
+        rows=per_document(quantities, material.test, _background(material, wrote), real_by_twin),
     )
+
+
+def _background(material: Material, wrote: dict[str, list[str]]) -> str:
+    others = [p.text for p in material.others_train]
+    return verifier_digest([s.response for s in material.train], others, wrote["machine"])
 
 
 def _refusal(verifier: Verifier, quantities: dict[str, Bracketed]) -> str:

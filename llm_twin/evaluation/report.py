@@ -9,16 +9,26 @@ import re
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from llm_twin.evaluation import plots
+from llm_twin.evaluation.ablation import Ablation
+from llm_twin.evaluation.forgetting import Forgetting
+from llm_twin.evaluation.general import GeneralFluency
 from llm_twin.evaluation.intervals import Estimate
+from llm_twin.evaluation.judge import Judged
+from llm_twin.evaluation.knowledge import Knowledge
 from llm_twin.evaluation.measure import VETO_OVER_SELF, Measured
+from llm_twin.evaluation.opinions import Opinions
+from llm_twin.evaluation.people import Blind, FeedbackStats
+from llm_twin.evaluation.privacy import Privacy
+from llm_twin.evaluation.rag import Rag
 from llm_twin.evaluation.retrieval import Retrieval
 from llm_twin.evaluation.scores import Scores
 from llm_twin.evaluation.style import LEAST_AUC
+from llm_twin.evaluation.validation import Validation
 from llm_twin.files import write_text
 from llm_twin.types import Answer, Citation
 
@@ -33,7 +43,7 @@ class Report(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     created: AwareDatetime
     author: str
     base_model: str
@@ -48,6 +58,21 @@ class Report(BaseModel):
     minutes: dict[str, float] = {}
     """Minutes of each stage, in order."""
     answers: tuple[Answer, ...] = ()
+    opinions: Opinions | None = None
+    validation: Validation | None = None
+    search: Ablation | None = None
+    general: GeneralFluency | None = None
+    forgetting: Forgetting | None = None
+    knowledge: Knowledge | None = None
+    rag: Rag | None = None
+    privacy: Privacy | None = None
+    judged: Judged | None = None
+    blind: Blind | None = None
+    feedback: tuple[FeedbackStats, ...] = ()
+    not_measured: dict[str, str] = {}
+    """Sections that could not be measured, or were left out, and why."""
+    settings: dict[str, Any] = {}
+    """`[evaluate]` and `[privacy]` of this run."""
 
     def headline(self) -> dict[str, int | float | str]:
         """The few figures to show where there is little room, each with its interval."""

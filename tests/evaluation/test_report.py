@@ -109,7 +109,7 @@ def test_both_files_are_written_and_the_json_reads_back_whole(tmp_path: Path) ->
     assert (as_json.name, as_html.name) == ("report.json", "report.html")
     assert Report.model_validate_json(as_json.read_text(encoding="utf-8")) == given
     stored = json.loads(as_json.read_text(encoding="utf-8"))
-    assert stored["schema_version"] == 1
+    assert stored["schema_version"] == 2
     assert list(stored["minutes"]) == ["index", "collect", "train"]
     assert as_html.read_text(encoding="utf-8") == page(given)
     assert sorted(p.name for p in as_json.parent.iterdir()) == ["report.html", "report.json"]

@@ -85,7 +85,7 @@ def test_runs_are_listed_newest_first_and_the_unreadable_with_the_reason(evaluat
     reasons = {row.id: row.reason for row in rows[2:]}
     assert "damaged" in reasons["broken"]
     assert "has schema None" in reasons["listed"]
-    assert "has schema 0, and this version reads 1" in reasons["oldest"]
+    assert "has schema 0, and this version reads 2" in reasons["oldest"]
     assert "another version: mood: Extra inputs" in reasons["others"]
     assert "not finished" in reasons["running"]
 
@@ -135,7 +135,7 @@ def test_the_difference_of_two_runs_by_hand() -> None:
         0.8,
         base_model="large",
         dataset={"samples": 130, "seed": 0, "authors": 2},
-        retrieval=Retrieval(questions=9, recall_at_5=about(0.9), ndcg_at_10=about(0.8)),
+        retrieval=Retrieval(questions=9, recall_at_5=about(0.9), mrr_at_10=about(0.7), ndcg_at_10=about(0.8)),
     )
     found = diff(("one", first), ("two", second))
     rows = {row.figure: row for row in found.rows}

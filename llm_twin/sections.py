@@ -1,0 +1,275 @@
+"""The parts of an evaluation beside the headline, each a function from a bench (open models, index, notes) to a
+value of the report. One that cannot be measured says why, and the others go on.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, cast
+
+from llm_twin import wiring
+from llm_twin.errors import InputError, MissingPart
+from llm_twin.evaluation.measure import Material, Notes, Written, written
+from llm_twin.evaluation.style import Passage
+from llm_twin.features.chunk import chunks
+from llm_twin.material import spread
+from llm_twin.ports import ChatModel, Embedder, Progress, TokenEmbedder
+from llm_twin.reading import own_documents, read_samples
+from llm_twin.types import Answer, Chunk, CleanDocument, Message, Sample, Sampling, Where
+from llm_twin.workspace import Workspace
+
+_PARAPHRASED = 8
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What the sections measure on. Both models are open; `notes` are those of the headline measurement."""
+
+    workspace: Workspace
+    material: Material
+    documents: Sequence[CleanDocument]
+    embedder: Embedder
+    base: ChatModel
+    twin: ChatModel
+    ask: Callable[[Sample], Sequence[Message]]
+    sampling: Sampling
+    notes: Notes
+    progress: Progress
+
+    @cached_property
+    def written(self) -> Written:
+        """The verifier and the answers of the headline measurement."""
+        return written(self.material, self.notes)
+
+    @cached_property
+    def chunks(self) -> list[Chunk]:
+        """The author's own passages as the index holds them."""
+        own = own_documents(self.workspace, self.documents)
+        return [chunk for document in own for chunk in chunks(document, self.embedder)]
+
+    @cached_property
+    def questions(self) -> list[Sample]:
+        """Requests a model wrote; those of the template name their source."""
+        return [s for s in read_samples(self.workspace) if s.written_by != "template"]
+
+
+def _passages(samples: Sequence[Sample]) -> list[Passage]:
+    return [Passage(s.document_id, s.response) for s in samples]
+
+
+def opinions(bench: Bench) -> Any:
+    """Second opinions on style."""
+    from llm_twin.evaluation.opinions import opinions as second
+
+    m, found = bench.material, bench.written
+    train, test = _passages(m.train), _passages(m.test)
+    return second(train, m.others_train, found.machine, test, m.others_test, found.wrote, found.verifier)
+
+
+def validation(bench: Bench) -> Any:
+    """What the style score is worth for this author."""
+    from llm_twin.evaluation.paraphrase import paraphrases
+    from llm_twin.evaluation.validation import validate
+
+    m, found = bench.material, bench.written
+    some = {s.id for s in spread(m.test, _PARAPHRASED)}
+    texts = [s.response for s in m.test if s.id in some]
+    said = iter(paraphrases(bench.base, texts, bench.sampling, bench.notes, bench.progress))
+    return validate(
+        _passages(m.train),
+        m.others_train,
+        found.machine,
+        _passages(m.test),
+        m.others_test,
+        found.wrote["floor"],
+        found.verifier,
+        [next(said) if s.id in some else "" for s in m.test],
+    )
+
+
+def search(bench: Bench) -> Any:
+    """Today's search beside its halves, diversity and late interaction, with paired significance."""
+    from llm_twin.arms import HYBRID, plain_arms, reranked_arms
+    from llm_twin.evaluation.ablation import ablate
+    from llm_twin.evaluation.retrieval import known
+    from llm_twin.inference.rerank import LateInteraction
+
+    asked = known(spread(bench.questions, bench.workspace.settings.evaluate.questions), bench.chunks)
+    where = Where(author=bench.workspace.author)
+    with closing(wiring.open_vectors(bench.workspace, bench.embedder.dimension)) as store:
+        arms = plain_arms(store, bench.embedder, where)
+        if hasattr(bench.embedder, "token_vectors"):  # a TokenEmbedder
+            late = {"late interaction": LateInteraction(cast(TokenEmbedder, bench.embedder))}
+            arms |= reranked_arms(store, bench.embedder, where, late)
+        return ablate(asked, arms, HYBRID, notes=bench.notes, progress=bench.progress)
+
+
+def general(bench: Bench) -> Any:
+    """Perplexity of the author's and of general text, base and twin."""
+    from llm_twin.evaluation.general import measure_general
+
+    return measure_general(
+        bench.base, bench.twin, bench.material.test, bench.ask, bench.notes, bench.progress
+    )
+
+
+def forgetting(bench: Bench) -> Any:
+    """General questions, base and twin."""
+    from llm_twin.evaluation.forgetting import EVERYDAY, TaskRun, TaskRuns, forgetting, read_task, run_task
+
+    items = read_task()
+
+    def runs(name: str, model: ChatModel) -> TaskRuns:
+        made = bench.notes.once(
+            f"task-{EVERYDAY}-{name}",
+            lambda: run_task(model, items, progress=bench.progress).model_dump(mode="json"),
+        )
+        return TaskRuns(ran=(TaskRun.model_validate(made),))
+
+    return forgetting(runs("base", bench.base), runs("twin", bench.twin))
+
+
+def knowledge(bench: Bench) -> Any:
+    """Multiple choice from the training documents, and answers beside the author's own."""
+    from llm_twin.evaluation.choices import letters, mcq, resemblance
+    from llm_twin.evaluation.knowledge import choice_accuracy, knowledge, open_answers
+
+    choices = mcq(bench.material.train, bench.embedder, bench.workspace.settings.evaluate.choices)
+    like = bench.material.train[0]
+
+    def ask(text: str) -> Sequence[Message]:
+        return bench.ask(like.model_copy(update={"instruction": text}))
+
+    def chosen(name: str, model: ChatModel) -> Any:
+        return bench.notes.once(f"choices-{name}", lambda: letters(model, choices, ask, bench.progress))
+
+    wrote = {name: [p.text for p in bench.written.wrote[name]] for name in ("base", "twin")}
+    return knowledge(
+        choice_accuracy(
+            choices,
+            chosen("base", bench.base),
+            chosen("twin", bench.twin),
+            resemblance(choices, bench.embedder),
+        )
+        if choices
+        else "no multiple-choice question could be made of the training documents",
+        open_answers(bench.material.test, wrote["base"], wrote["twin"], bench.embedder),
+    )
+
+
+def answers(bench: Bench) -> Any:
+    """Answers with citations: grounded or not, cited rightly or not, and silence where nothing was written."""
+    from llm_twin.evaluation.rag import Arm, measure_rag
+    from llm_twin.evaluation.unanswerable import invented, without_words_in
+    from llm_twin.inference.answer import Answering
+    from llm_twin.inference.answer import ask as ask_one
+
+    settings, many = bench.workspace.settings.ask, bench.workspace.settings.evaluate.answered
+    asked = spread([s for s in bench.questions if s.split == "test"], many)
+    own = own_documents(bench.workspace, bench.documents)
+    strange = without_words_in(invented(), [(d.document.title, d.text) for d in own])
+    silent_on = strange.questions[: 2 * many]
+
+    def answered(name: str, mode: str, model: ChatModel | None) -> list[Answer]:
+        def make() -> list[Any]:
+            questions = [*(s.instruction for s in asked), *silent_on]
+            with closing(wiring.open_vectors(bench.workspace, bench.embedder.dimension)) as store:
+                using = Answering(
+                    bench.workspace.author,
+                    store,
+                    bench.embedder,
+                    model,
+                    mode,
+                    Sampling(max_tokens=120, temperature=settings.temperature, top_p=settings.top_p),
+                    settings.budget_tokens,
+                    settings.passages,
+                )
+                found = []
+                for done, question in enumerate(questions):
+                    found.append(ask_one(question, using).model_dump(mode="json"))
+                    bench.progress(done + 1, len(questions), f"answers: {name}")
+                return found
+
+        noted = bench.notes.once(f"asked-{name.replace(' ', '-')}", make)
+        return [Answer.model_validate(answer) for answer in noted]
+
+    def arm(name: str, mode: str, model: ChatModel | None) -> Arm:
+        found = answered(name, mode, model)
+        return Arm(list(zip(asked, found, strict=False)), found[len(asked) :])
+
+    arms = {
+        "twin write": arm("twin write", "write", bench.twin),
+        "base write": arm("base write", "write", bench.base),
+        "quote": arm("quote", "quote", None),
+    }
+    pairs = (("twin write", "base write"), ("twin write", "quote"))
+    return measure_rag(arms, bench.chunks, bench.embedder, left_out=strange.left_out, pairs=pairs)
+
+
+def privacy(bench: Bench) -> Any:
+    """What the twin gives away of what it was trained on."""
+    from llm_twin.evaluation.privacy import Texts, measure
+
+    side = {s.document_id: s.split for s in read_samples(bench.workspace)}
+    training = {d.document.id: d.text for d in bench.documents if side.get(d.document.id) == "train"}
+    return measure(
+        Texts(bench.material.train, bench.material.test, training),
+        bench.twin,
+        bench.ask,
+        bench.sampling,
+        bench.workspace.settings.privacy,
+        once=bench.notes.once,
+        progress=bench.progress,
+    )
+
+
+def judged(bench: Bench) -> Any:
+    """What the model of `[endpoint]` says of accuracy and style; it must be a stronger one than those it judges."""
+    from llm_twin.evaluation.judge import Case, judge
+
+    wrote = {name: [p.text for p in bench.written.wrote[name]] for name in ("base", "twin")}
+    cases = [
+        Case(s.document_id, s.instruction, s.response, twin, base)
+        for s, twin, base in zip(bench.material.test, wrote["twin"], wrote["base"], strict=True)
+    ]
+    passages = [s.response for s in spread(bench.material.train, 24)]
+    with closing(wiring.open_endpoint(bench.workspace)) as model:
+        return judge(cases, passages, model, bench.notes, progress=bench.progress)
+
+
+SECTIONS: dict[str, tuple[str, Callable[[Bench], Any]]] = {
+    "opinions": ("opinions", opinions),
+    "validation": ("validation", validation),
+    "search": ("search", search),
+    "general": ("general", general),
+    "forgetting": ("forgetting", forgetting),
+    "knowledge": ("knowledge", knowledge),
+    "answers": ("rag", answers),
+    "privacy": ("privacy", privacy),
+}
+"""A section of `[evaluate] sections` -> the field of the report that it fills, and what fills it."""
+
+
+def check(names: Sequence[str]) -> None:
+    """InputError for a section that does not exist."""
+    for name in names:
+        if name not in SECTIONS:
+            raise InputError(
+                f"there is no section {name!r} of an evaluation", f"known: {', '.join(SECTIONS)}"
+            )
+
+
+def measured(bench: Bench, names: Sequence[str]) -> dict[str, Any]:
+    """The report's fields for the sections `names`; `not_measured` says why of every other."""
+    missing = {
+        name: "left out by [evaluate] sections, or by --quick" for name in SECTIONS if name not in names
+    }
+    found: dict[str, Any] = {}
+    for name in names:
+        field, make = SECTIONS[name]
+        try:
+            found[field] = make(bench)
+        except (InputError, MissingPart) as error:
+            missing[name] = str(error)
+    return {**found, "not_measured": missing}
