@@ -29,7 +29,7 @@ passages = 24
 machine_passages = 48
 max_tokens = 120
 questions = 60
-sections = ["opinions", "validation", "search"]
+sections = ["opinions", "search"]
 """
 
 
