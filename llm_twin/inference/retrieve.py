@@ -10,6 +10,7 @@ stands on its own.
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import fsum
 
 import numpy as np
 
@@ -38,11 +39,13 @@ def rrf(rankings: Sequence[Sequence[Hit]], k: int = 60) -> list[Hit]:
 
     Cormack, Clarke and Buettcher (2009). Best first, ties by chunk id; the score is the fused one.
     """
-    scores: dict[str, float] = defaultdict(float)
+    parts: dict[str, list[float]] = defaultdict(list)
     chunks = {hit.chunk.id: hit.chunk for ranking in rankings for hit in ranking}
     for ranking in rankings:
         for rank, hit in enumerate(ranking, start=1):
-            scores[hit.chunk.id] += 1 / (k + rank)
+            parts[hit.chunk.id].append(1 / (k + rank))
+    # A plain sum depends on the order of its parts in the last digit, which decides ties.
+    scores = {chunk_id: fsum(found) for chunk_id, found in parts.items()}
     order = sorted(scores, key=lambda chunk_id: (-scores[chunk_id], chunk_id))
     return [Hit(chunk=chunks[chunk_id], score=scores[chunk_id]) for chunk_id in order]
 

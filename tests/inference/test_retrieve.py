@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from llm_twin.adapters.standins import HashEmbedder
@@ -76,6 +76,7 @@ def test_a_smaller_k_trusts_the_first_ranks_more(hit: MakeHit) -> None:
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(rankings=[["d"], ["d", "b", "a"], ["a"], ["a", "b", "d"]])
 @given(rankings=st.lists(st.lists(st.sampled_from("abcdef"), unique=True), max_size=4))
 def test_rrf_does_not_depend_on_the_order_of_rankings_and_loses_no_chunk(
     hit: MakeHit, rankings: list[list[str]]
