@@ -15,7 +15,9 @@ app = typer.Typer(
     help="Measure style, sense, knowledge, retrieval, answers and privacy, with error bars; write report.html.",
     epilog="Example: twin evaluate --quick",
 )
+Host = Annotated[str, typer.Option(help="Which address to listen on.")]
 Port = Annotated[int, typer.Option(help="Where to serve the page; 0 takes a free one.")]
+Browser = Annotated[bool, typer.Option(help="Open the page.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -176,9 +178,9 @@ def diff(
 def blind(
     home: Home = HOME,
     seed: Annotated[int, typer.Option(help="Another order, for another person.")] = 0,
-    host: Annotated[str, typer.Option(help="Which address to listen on.")] = "127.0.0.1",
+    host: Host = "127.0.0.1",
     port: Port = 0,
-    browser: Annotated[bool, typer.Option(help="Open the page.")] = True,
+    browser: Browser = True,
     as_json: Json = False,
 ) -> None:
     """Show a person real and generated passages in random order, and say how often they are told apart."""
@@ -197,9 +199,9 @@ def blind(
 def label(
     home: Home = HOME,
     terminal: Annotated[bool, typer.Option("--terminal", help="Ask here instead of on a page.")] = False,
-    host: Annotated[str, typer.Option(help="Which address to listen on.")] = "127.0.0.1",
+    host: Host = "127.0.0.1",
     port: Port = 0,
-    browser: Annotated[bool, typer.Option(help="Open the page.")] = True,
+    browser: Browser = True,
     as_json: Json = False,
 ) -> None:
     """Collect a person's labels of the twin's answers, for prediction-powered intervals."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from llm_twin import freshness, wiring
 from llm_twin.errors import InputError
 from llm_twin.files import write_json, write_lines, write_text
-from llm_twin.ports import Embedder, Progress, silent
+from llm_twin.ports import Progress, silent
 from llm_twin.reading import clean_documents, own_documents, read_samples
 from llm_twin.text import digest
 from llm_twin.types import (
@@ -27,7 +27,6 @@ from llm_twin.types import (
     Sampling,
     Skipped,
     StageReport,
-    Where,
 )
 from llm_twin.workspace import STAGES, Workspace
 
@@ -271,16 +270,14 @@ def evaluate(
     found, notes = material(workspace, documents), Notes(folder)
     base, twin = (wiring.open_chat(workspace, path) for path in folders)
     measured = measure(found, base, twin, embedder, conversation, sampling, notes, progress)
-    base, twin = (wiring.open_chat(workspace, path) for path in folders)
     bench = sections.Bench(
-        workspace, found, documents, embedder, base, twin, conversation, sampling, notes, progress
+        workspace, found, documents, embedder, folders, conversation, sampling, notes, progress
     )
-    parts = sections.measured(bench, settings.sections)
-    base.close()
-    twin.close()
+    with closing(bench):
+        parts = sections.measured(bench, settings.sections)
     if judge:
         parts["judged"] = sections.judged(bench)
-    retrieval = _measure_retrieval(workspace, documents, embedder, progress)
+    retrieval = sections.retrieval(bench)
     report = _evaluation_report(workspace, folders, measured, retrieval, parts)
     paths = write_report(report, folder)
     finished = StageReport(
@@ -302,27 +299,6 @@ def _measured_models(workspace: Workspace, model: str, progress: Progress) -> tu
     """The folders of the base model and of what is measured beside it."""
     subject = wiring.pull_model(workspace, model, progress) if model else trained_twin(workspace)
     return wiring.pull_model(workspace, workspace.settings.models.chat, progress), subject
-
-
-def _measure_retrieval(
-    workspace: Workspace, documents: Sequence[CleanDocument], embedder: Embedder, progress: Progress
-) -> "Retrieval | None":
-    """Ask the index the questions whose source is known; the template's requests name their source, so not those."""
-    from llm_twin.evaluation import retrieval
-    from llm_twin.features.chunk import chunks
-    from llm_twin.inference.retrieve import retrieve
-    from llm_twin.material import spread
-
-    samples = [s for s in read_samples(workspace) if s.written_by != "template"]
-    own = [chunk for d in own_documents(workspace, documents) for chunk in chunks(d, embedder)]
-    where = Where(author=workspace.author)
-    with closing(wiring.open_vectors(workspace, embedder.dimension)) as store:
-        return retrieval.measure(
-            spread(samples, workspace.settings.evaluate.questions),
-            own,
-            lambda question, limit: retrieve(question, store, embedder, where, limit),
-            progress,
-        )
 
 
 def _evaluation_report(

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 from llm_twin import wiring
 from llm_twin.errors import InputError, MissingPart
@@ -19,23 +20,45 @@ from llm_twin.reading import own_documents, read_samples
 from llm_twin.types import Answer, Chunk, CleanDocument, Message, Sample, Sampling, Where
 from llm_twin.workspace import Workspace
 
+if TYPE_CHECKING:
+    from llm_twin.evaluation.retrieval import Retrieval
+
 _PARAPHRASED = 8
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What the sections measure on. Both models are open; `notes` are those of the headline measurement."""
+    """What the sections measure on; `notes` are those of the headline measurement.
+
+    A model is opened when the first section asks for it, and `close` frees those that were.
+    """
 
     workspace: Workspace
     material: Material
     documents: Sequence[CleanDocument]
     embedder: Embedder
-    base: ChatModel
-    twin: ChatModel
+    folders: tuple[Path, Path]
+    """Of the base model, and of what is measured beside it."""
     ask: Callable[[Sample], Sequence[Message]]
     sampling: Sampling
     notes: Notes
     progress: Progress
+
+    @cached_property
+    def base(self) -> ChatModel:
+        """The base model."""
+        return wiring.open_chat(self.workspace, self.folders[0])
+
+    @cached_property
+    def twin(self) -> ChatModel:
+        """What is measured beside it."""
+        return wiring.open_chat(self.workspace, self.folders[1])
+
+    def close(self) -> None:
+        """Free the models that were opened."""
+        for name in ("base", "twin"):
+            if name in self.__dict__:
+                self.__dict__.pop(name).close()
 
     @cached_property
     def written(self) -> Written:
@@ -56,6 +79,21 @@ class Bench:
 
 def _passages(samples: Sequence[Sample]) -> list[Passage]:
     return [Passage(s.document_id, s.response) for s in samples]
+
+
+def retrieval(bench: Bench) -> "Retrieval | None":
+    """Today's search on the questions whose source is known; a part of the headline."""
+    from llm_twin.evaluation.retrieval import measure
+    from llm_twin.inference.retrieve import retrieve
+
+    where = Where(author=bench.workspace.author)
+    with closing(wiring.open_vectors(bench.workspace, bench.embedder.dimension)) as store:
+        return measure(
+            spread(bench.questions, bench.workspace.settings.evaluate.questions),
+            bench.chunks,
+            lambda question, limit: retrieve(question, store, bench.embedder, where, limit),
+            bench.progress,
+        )
 
 
 def opinions(bench: Bench) -> Any:

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from llm_twin.errors import InputError, TwinError
 from llm_twin.evaluation.intervals import Array, Draws, Estimate, draw, estimate
 from llm_twin.evaluation.measure import Notes
@@ -20,7 +18,7 @@ from llm_twin.evaluation.retrieval import MEASURES, Question, Search, per_questi
 from llm_twin.evaluation.significance import LEVEL, holm, permutation_p
 from llm_twin.ports import Progress, silent
 from llm_twin.text import digest, slug
-from llm_twin.types import Hit
+from llm_twin.types import Hit, Value
 
 Judged = Literal["chunk", "document"]
 _CHUNKS_A_DOCUMENT = 5
@@ -45,10 +43,8 @@ class Ranked:
     timed: Literal["each", "together", "not timed"] = "not timed"
 
 
-class Compared(BaseModel):
+class Compared(Value):
     """An arm's difference to the baseline in one measure; above 0 the arm is better."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     difference: Estimate
     p: float
@@ -61,10 +57,8 @@ class Compared(BaseModel):
         return self.p_holm < LEVEL
 
 
-class Arm(BaseModel):
+class Arm(Value):
     """One way of searching."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     values: dict[str, Estimate]
@@ -76,10 +70,8 @@ class Arm(BaseModel):
     timed: Literal["each", "together", "not timed"]
 
 
-class Ablation(BaseModel):
+class Ablation(Value):
     """All arms on the same questions, the baseline first. Intervals are over `documents` documents."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     questions: int
     documents: int

@@ -6,15 +6,12 @@ Not covered: more than two raters, and degrees of disagreement (1 against 3 coun
 from collections import Counter
 from collections.abc import Hashable, Sequence
 
-from pydantic import BaseModel, ConfigDict
-
 from llm_twin.errors import InputError
+from llm_twin.types import Value
 
 
-class Agreement(BaseModel):
+class Agreement(Value):
     """Two judgements of each of `items` things."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     items: int
     equal: float

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from llm_twin.errors import InputError
 from llm_twin.evaluation import style, verifiers
@@ -22,6 +21,7 @@ from llm_twin.evaluation.separation import separation
 from llm_twin.evaluation.style import LEAST_AUC, Passage, Verifier
 from llm_twin.evaluation.validation import Validation, validate
 from llm_twin.evaluation.verifiers import STYLE, Second, joined
+from llm_twin.types import Value
 
 COPIED_OVER_SELF = 0.05
 LONG_RUN = 50
@@ -29,10 +29,8 @@ LONG_RUN = 50
 _LEAST_PIECE = 20
 
 
-class Copies(BaseModel):
+class Copies(Value):
     """What of one text stands in the known documents word for word."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     share: float
     """Share of its word 13-grams; 0 for a text of fewer than 13 words."""
@@ -40,10 +38,8 @@ class Copies(BaseModel):
     """Words of the longest run that stands in one known document too."""
 
 
-class Appraised(BaseModel):
+class Appraised(Value):
     """One text. Where `refused`, there is no number but for what is copied."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     words: int
@@ -60,10 +56,8 @@ class Appraised(BaseModel):
     """Why it is taken for a copy of known writing, so that its score means little; empty where it is not."""
 
 
-class Appraisal(BaseModel):
+class Appraisal(Value):
     """All texts, and what the verifier is worth for this author."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     author: str
     refused: str

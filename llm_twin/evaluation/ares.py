@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from llm_twin import prompts
 from llm_twin.errors import InputError
@@ -28,7 +28,7 @@ from llm_twin.evaluation.measure import Notes
 from llm_twin.evaluation.ppi import LEAST_LABELS, classical_mean, ppi_mean
 from llm_twin.ports import ChatModel, Progress, silent
 from llm_twin.text import digest, sentences, slug
-from llm_twin.types import Message, Sample, Sampling
+from llm_twin.types import Message, Sample, Sampling, Value
 
 Dimension = Literal["context relevance", "faithfulness", "answer relevance"]
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
@@ -69,10 +69,8 @@ class Trial:
     good: bool
 
 
-class Label(BaseModel):
+class Label(Value):
     """What one person said of one answer in one dimension."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     question: str
     answer: str
@@ -80,10 +78,8 @@ class Label(BaseModel):
     good: bool
 
 
-class OnTrials(BaseModel):
+class OnTrials(Value):
     """How well the judge knows good from bad where that is known by construction; intervals over documents."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     trials: int
     accuracy: Estimate
@@ -93,10 +89,8 @@ class OnTrials(BaseModel):
     """Share of the bad triples that it calls bad."""
 
 
-class Found(BaseModel):
+class Found(Value):
     """One dimension."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     dimension: Dimension
     answers: int
@@ -118,10 +112,8 @@ class Found(BaseModel):
     """Judge and people on the labelled answers; None without labels."""
 
 
-class Ares(BaseModel):
+class Ares(Value):
     """The three dimensions, in the order of `DIMENSIONS`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     judge: str
     dimensions: tuple[Found, ...]
@@ -149,9 +141,7 @@ def by_model(model: ChatModel, notes: Notes | None = None, progress: Progress = 
     return decide
 
 
-class _Reply(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+class _Reply(Value):
     verdict: Literal["yes", "no"]
 
 

@@ -8,18 +8,16 @@ how often a text is the author's where it is used; a P(author) is for even odds.
 from collections.abc import Sequence
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from llm_twin.evaluation.intervals import Array, Estimate, estimate
 from llm_twin.evaluation.separation import Judged, drawn
+from llm_twin.types import Value
 
 BINS = 10
 
 
-class Bin(BaseModel):
+class Bin(Value):
     """The texts whose P(author) lies in [low, high), the last bin's high included."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     low: float
     high: float
@@ -30,10 +28,8 @@ class Bin(BaseModel):
     texts: int
 
 
-class Calibration(BaseModel):
+class Calibration(Value):
     """How far P(author) can be taken at its word."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     bins: tuple[Bin, ...]
     """Bins that hold texts, in order."""

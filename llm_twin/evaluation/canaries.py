@@ -13,12 +13,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from llm_twin import prompts
 from llm_twin.errors import InputError
 from llm_twin.ports import ChatModel, Progress, silent
-from llm_twin.types import Message, Sample
+from llm_twin.types import Message, Sample, Value
 
 DIGITS = 6
 SPACE_BITS = DIGITS * float(np.log2(10))
@@ -50,10 +49,8 @@ class Canary:
         return prompts.conversation(_PROMPT, thing=self.thing, code=_spoken(code))[1].content
 
 
-class Exposed(BaseModel):
+class Exposed(Value):
     """One canary's exposure, in bits."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     thing: str
     exposure: float
@@ -61,10 +58,8 @@ class Exposed(BaseModel):
     """How many of the sampled fillings the model finds likelier; a tie counts half."""
 
 
-class Exposure(BaseModel):
+class Exposure(Value):
     """How far the planted canaries stand out."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     canaries: tuple[Exposed, ...]
     candidates: int

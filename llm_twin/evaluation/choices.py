@@ -14,13 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from llm_twin import prompts
 from llm_twin.evaluation.intervals import Array
 from llm_twin.ports import ChatModel, Embedder, Progress, Vectors, beginning, silent
 from llm_twin.text import digest, sentences, words
-from llm_twin.types import Message, Sample
+from llm_twin.types import Message, Sample, Value
 
 LETTERS = "ABCD"
 CHANCE = 1 / len(LETTERS)
@@ -38,10 +37,8 @@ _SPARE = 4
 _TIE = 1e-9
 
 
-class Choice(BaseModel):
+class Choice(Value):
     """One question with its options in the order of the first rotation; `options[right]` is the author's answer."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     sample_id: str
     document_id: str

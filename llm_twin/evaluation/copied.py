@@ -10,17 +10,15 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from llm_twin.text import words
+from llm_twin.types import Value
 
 _UNKNOWN = -1
 
 
-class Copied(BaseModel):
+class Copied(Value):
     """A span that stands in a text and in a training document. No span: 0 words, and empty strings."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     words: int
     text: str

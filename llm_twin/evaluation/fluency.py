@@ -4,17 +4,15 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from llm_twin.evaluation.intervals import Draws, Estimate, estimate
+from llm_twin.types import Value
 
 Scored = Sequence[NDArray[np.float64]]
 
 
-class Perplexity(BaseModel):
+class Perplexity(Value):
     """Held-out perplexity of the author's text, given the instruction that it answers."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     base: Estimate
     twin: Estimate

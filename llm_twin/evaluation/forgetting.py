@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
 from llm_twin.errors import InputError
 from llm_twin.evaluation.choices import chosen_right
 from llm_twin.evaluation.intervals import Estimate
 from llm_twin.evaluation.paired import compared
 from llm_twin.ports import ChatModel, Progress, silent
-from llm_twin.types import Message
+from llm_twin.types import Message, Value
 
 EVERYDAY = "everyday"
 """The task that ships with the package."""
@@ -29,29 +29,23 @@ TASKS: Traversable = files("llm_twin.evaluation") / "tasks"
 _PLAIN = {"doc_to_choice", "doc_to_target", "doc_to_text", "dataset_kwargs", "task"}
 
 
-class TaskRun(BaseModel):
+class TaskRun(Value):
     """One task under one model: `values` has the metric of each item, in the task's order."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     task: str
     metric: str
     values: tuple[float, ...]
 
 
-class TaskRuns(BaseModel):
+class TaskRuns(Value):
     """Tasks under one model; `not_run` says why of each that gave no values."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     ran: tuple[TaskRun, ...] = ()
-    not_run: dict[str, str] = {}
+    not_run: dict[str, str] = Field({})
 
 
-class TaskComparison(BaseModel):
+class TaskComparison(Value):
     """One task under both models: means of the metric, and twin less base, with intervals over items."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     metric: str
@@ -66,10 +60,8 @@ class TaskComparison(BaseModel):
         return self.difference.high < 0
 
 
-class Forgetting(BaseModel):
+class Forgetting(Value):
     """Every task that both models ran, and why the others were not."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     tasks: tuple[TaskComparison, ...]
     not_run: dict[str, str]

@@ -15,7 +15,6 @@ from functools import cache
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from llm_twin.errors import InputError
 from llm_twin.evaluation.intervals import Array, Draws, Estimate, draw, estimate
@@ -23,7 +22,7 @@ from llm_twin.evaluation.measure import VETO_OVER_SELF, Memorisation
 from llm_twin.evaluation.privacy import Privacy
 from llm_twin.evaluation.rows import SCORED, Part, PerDocument, array, bracketed
 from llm_twin.evaluation.scores import drawn_scores
-from llm_twin.types import GateRule
+from llm_twin.types import GateRule, Value
 
 Call = Literal["better", "worse", "no difference", "not measured"]
 _AGAIN = "evaluate both on the same dataset, with the same base model and settings: twin evaluate"
@@ -41,10 +40,8 @@ class Evaluated:
     refused: str = ""
 
 
-class Dimension(BaseModel):
+class Dimension(Value):
     """One dimension of the comparison."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     call: Call
@@ -63,10 +60,8 @@ class Dimension(BaseModel):
         return f"{self.name}: {self.call} ({d.value:{sign}} [{d.low:{sign}}, {d.high:{sign}}])"
 
 
-class Check(BaseModel):
+class Check(Value):
     """One line of the rule."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     asked: str
     """As the rule says it: "better: twin score", "not worse: sense", "veto: privacy"."""
@@ -74,10 +69,8 @@ class Check(BaseModel):
     reason: str
 
 
-class Verdict(BaseModel):
+class Verdict(Value):
     """What the gate says."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     author: str
     champion: str

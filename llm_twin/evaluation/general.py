@@ -12,33 +12,28 @@ from importlib.resources import files
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from llm_twin.errors import InputError, TwinError
 from llm_twin.evaluation.fluency import Perplexity, Scored, perplexity
 from llm_twin.evaluation.intervals import DRAWS, Array, Draws, Estimate, draw, estimate
 from llm_twin.evaluation.measure import Ask, Notes
 from llm_twin.ports import ChatModel, Progress, silent
-from llm_twin.types import Message, Sample
+from llm_twin.types import Message, Sample, Value
 
 _FILE = "general.jsonl"
 _GENERAL_SEED = 1
 
 
-class GeneralPassage(BaseModel):
+class GeneralPassage(Value):
     """A passage on a subject, and the request that it answers."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     topic: str
     prompt: str
     text: str
 
 
-class DocumentPerplexity(BaseModel):
+class DocumentPerplexity(Value):
     """Perplexity of one document under both models; `tokens` says how much it rests on."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     document: str
     tokens: int
@@ -46,10 +41,8 @@ class DocumentPerplexity(BaseModel):
     twin: float
 
 
-class GeneralFluency(BaseModel):
+class GeneralFluency(Value):
     """What training gained on the author's text and what it cost on general text; lower perplexity is better."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     author: Perplexity
     general: Perplexity

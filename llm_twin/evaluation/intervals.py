@@ -12,18 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from llm_twin.errors import InputError
+from llm_twin.types import Value
 
 DRAWS = 2000
 Array = NDArray[np.float64]
 
 
-class Estimate(BaseModel):
+class Estimate(Value):
     """A value with its 95% interval."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     value: float
     low: float

@@ -15,8 +15,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from llm_twin.errors import InputError
 from llm_twin.evaluation import judged, verdicts
 from llm_twin.evaluation.agreement import Agreement
@@ -25,7 +23,7 @@ from llm_twin.evaluation.measure import Notes
 from llm_twin.evaluation.verdicts import Passages, Score
 from llm_twin.ports import ChatModel, Progress, silent
 from llm_twin.text import digest, slug
-from llm_twin.types import Message
+from llm_twin.types import Message, Value
 
 AGAIN_TEMPERATURE = 0.7
 AGAIN_SEED = 1_000_000
@@ -54,10 +52,8 @@ class Thumb:
     up: bool
 
 
-class Example(BaseModel):
+class Example(Value):
     """One answer with its scores and the judge's reasons; None where the reply was invalid."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     instruction: str
     whose: Literal["twin", "base"]
@@ -66,10 +62,8 @@ class Example(BaseModel):
     style: Score | None
 
 
-class Judged(BaseModel):
+class Judged(Value):
     """Everything that one judge said. Where it is unusable there are no scores, no preference and no examples."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     judge: str
     cases: int

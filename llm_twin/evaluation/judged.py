@@ -13,11 +13,13 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from llm_twin.evaluation.agreement import Agreement, agreement
-from llm_twin.evaluation.intervals import DRAWS, Estimate, draw, estimate
+from llm_twin.evaluation.intervals import DRAWS, Estimate
+from llm_twin.evaluation.paired import averaged
+from llm_twin.evaluation.style import auc
 from llm_twin.evaluation.verdicts import Pair, Score
+from llm_twin.types import Value
 
 LEAST_VALID = 0.9
 LIKED_FROM = 2.0
@@ -34,10 +36,8 @@ Orders = tuple[Sequence[Pair | None], Sequence[Pair | None]]
 """Verdicts on each pair with the twin shown first, and with the base shown first."""
 
 
-class Graded(BaseModel):
+class Graded(Value):
     """Mean scores from 1 to 3 on one rubric, with intervals over documents."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     twin: Estimate
     base: Estimate
@@ -47,10 +47,8 @@ class Graded(BaseModel):
     """The author's own held-out passages: the ceiling. Style only; for accuracy they are the truth."""
 
 
-class Consistency(BaseModel):
+class Consistency(Value):
     """What the judge did when twin and base changed places."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     pairs: int
     agree: float
@@ -65,10 +63,8 @@ class Consistency(BaseModel):
     """Pairs whose verdict changed with the order. They count as ties."""
 
 
-class Preference(BaseModel):
+class Preference(Value):
     """Twin against base. `share` counts a tie as a half: above 0.5 the twin is preferred."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     share: Estimate
     wins: int
@@ -76,10 +72,8 @@ class Preference(BaseModel):
     ties: int
 
 
-class WithUsers(BaseModel):
+class WithUsers(Value):
     """The judge beside users' thumbs on the same answers, of which it was shown no words of the author."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     agreement: Agreement
     """Thumb up or down against a mean of accuracy and style of at least 2."""
@@ -95,12 +89,11 @@ def graded(scores: Scores, rubric: Rubric, documents: Sequence[str]) -> Graded |
     kept = [documents[i] for i in both]
     if twin is None or base is None or len(set(kept)) < 2:
         return None
-    draws = draw(kept)
-    less = np.array([_number(by["twin"][i]) - _number(by["base"][i]) for i in both])
+    less = [_number(by["twin"][i]) - _number(by["base"][i]) for i in both]
     return Graded(
         twin=twin,
         base=base,
-        difference=estimate(draws.mean(less, kept), draws),
+        difference=averaged(less, kept),
         author=_mean(by["author"], documents) if "author" in by else None,
     )
 
@@ -110,8 +103,7 @@ def _mean(scores: Sequence[Score | None], documents: Sequence[str]) -> Estimate 
     kept = [d for _, d in rows]
     if len(set(kept)) < 2:
         return None
-    draws = draw(kept)
-    return estimate(draws.mean(np.array([float(s) for s, _ in rows]), kept), draws)
+    return averaged([float(s) for s, _ in rows], kept)
 
 
 def _number(score: Score | None) -> float:
@@ -152,11 +144,10 @@ def preference(orders: Orders, documents: Sequence[str]) -> Preference | None:
     if len(set(kept)) < 2:
         return None
     winners = [_winner(a, b) for a, b, _ in rows]
-    points = np.array([{"twin": 1.0, "base": 0.0}.get(winner or "", 0.5) for winner in winners])
-    draws = draw(kept)
+    points = [{"twin": 1.0, "base": 0.0}.get(winner or "", 0.5) for winner in winners]
     wins, losses = winners.count("twin"), winners.count("base")
     return Preference(
-        share=estimate(draws.mean(points, kept), draws),
+        share=averaged(points, kept),
         wins=wins,
         losses=losses,
         ties=len(winners) - wins - losses,
@@ -193,18 +184,11 @@ def with_users(scores: Scores, liked: Sequence[bool]) -> WithUsers | None:
     rows = [((a.score + s.score) / 2, up) for a, s, up in triples if a and s]
     if not rows:
         return None
+    above, below = (np.array([mean for mean, up in rows if up == side]) for side in (True, False))
     return WithUsers(
         agreement=agreement([mean >= LIKED_FROM for mean, _ in rows], [up for _, up in rows]),
-        auc=_auc([mean for mean, up in rows if up], [mean for mean, up in rows if not up]),
+        auc=auc(above, below) if len(above) and len(below) else None,
     )
-
-
-def _auc(above: Sequence[float], below: Sequence[float]) -> float | None:
-    """Probability that one of `above` is larger than one of `below`, ties half."""
-    if not above or not below:
-        return None
-    difference = np.subtract.outer(np.array(above), np.array(below))
-    return float((np.sign(difference) / 2 + 0.5).mean())
 
 
 def valid_share(replies: Sequence[Score | Pair | None]) -> float:

@@ -9,7 +9,6 @@ the author's passage and say the opposite.
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from llm_twin.evaluation.answers import relevance
 from llm_twin.evaluation.choices import CHANCE, Choice, chosen_right
@@ -17,16 +16,14 @@ from llm_twin.evaluation.intervals import Array, Estimate
 from llm_twin.evaluation.paired import Compared, averaged, compared
 from llm_twin.ports import Embedder, beginning
 from llm_twin.text import words
-from llm_twin.types import Sample
+from llm_twin.types import Sample, Value
 
 Likeness = Callable[[Sequence[str], Sequence[str]], Array]
 """(answers, references) -> how alike each pair is, shape (pairs,)."""
 
 
-class ChoiceAccuracy(BaseModel):
+class ChoiceAccuracy(Value):
     """Share of multiple-choice questions answered rightly. Intervals are over the documents they come from."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     questions: int
     documents: int
@@ -37,20 +34,16 @@ class ChoiceAccuracy(BaseModel):
     accuracy: Compared
 
 
-class Resembling(BaseModel):
+class Resembling(Value):
     """How alike answers and the author's own passages are, 0 to 1 (cosine: -1 to 1)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     models: Compared
     unrelated: Estimate
     """The same for the author's passages from other documents: what sharing an author, not an answer, gets."""
 
 
-class OpenAnswers(BaseModel):
+class OpenAnswers(Value):
     """Answers to held-out requests beside what the author wrote there."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     answers: int
     documents: int
@@ -62,10 +55,8 @@ class OpenAnswers(BaseModel):
     """Cosine of the embeddings of both texts' beginnings."""
 
 
-class Knowledge(BaseModel):
+class Knowledge(Value):
     """Both parts; `not_measured` says of a part that is None why it is."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     choices: ChoiceAccuracy | None
     answers: OpenAnswers | None

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from llm_twin.types import Value
 
 Kind = Literal["e-mail", "phone", "iban", "card", "key", "private key", "url with password"]
 
@@ -71,10 +71,8 @@ class Found:
     masked: str
 
 
-class Finding(BaseModel):
+class Finding(Value):
     """Something private that a model wrote, masked. It is a leak when a training document has it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Kind
     masked: str

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from llm_twin.errors import InputError, TwinError
 from llm_twin.evaluation import answers, fluency, style
@@ -24,7 +23,7 @@ from llm_twin.evaluation.style import Passage, Verifier
 from llm_twin.files import write_json
 from llm_twin.ports import ChatModel, Embedder, Progress, beginning, silent
 from llm_twin.text import words
-from llm_twin.types import Message, Sample, Sampling
+from llm_twin.types import Message, Sample, Sampling, Value
 
 Ask = Callable[[Sample], Sequence[Message]]
 _FLOOR_SEED, _BASE_SEED, _TWIN_SEED, _MACHINE_SEED = 1, 2, 3, 4
@@ -47,10 +46,8 @@ class Material:
     others_test: Sequence[Passage]
 
 
-class Memorisation(BaseModel):
+class Memorisation(Value):
     """Shares of word 13-grams that stand in a training document."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     twin: float
     base: float
@@ -63,10 +60,8 @@ class Memorisation(BaseModel):
         return self.twin > self.author + VETO_OVER_SELF
 
 
-class Example(BaseModel):
+class Example(Value):
     """One held-out instruction with what the author and both models wrote."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     instruction: str
     author: str
@@ -74,10 +69,8 @@ class Example(BaseModel):
     twin: str
 
 
-class Measured(BaseModel):
+class Measured(Value):
     """Everything that an evaluation found. `refused` says why there are no scores, if there are none."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     author: str
     documents: int
@@ -228,21 +221,21 @@ def written(material: Material, notes: Notes) -> Written:
         raise TwinError(f"{notes.folder} holds no answers", "measure first: twin evaluate")
 
     wrote = {n: notes.once(f"answers-{n}", missing) for n in ("floor", "base", "twin", "machine")}
-    by_test = {
-        name: [Passage(s.document_id, t) for s, t in zip(material.test, wrote[name], strict=True)]
-        for name in ("floor", "base", "twin")
-    }
-    machine = [Passage(s.document_id, t) for s, t in zip(material.machine, wrote["machine"], strict=True)]
-    return Written(_verifier(material, wrote), by_test, machine)
+    by_test = {name: _passages(material.test, wrote[name]) for name in ("floor", "base", "twin")}
+    return Written(_verifier(material, wrote), by_test, _passages(material.machine, wrote["machine"]))
+
+
+def _passages(samples: Sequence[Sample], texts: Sequence[str]) -> list[Passage]:
+    """What was written for each sample, as a passage that stands for the sample's document."""
+    return [Passage(s.document_id, text) for s, text in zip(samples, texts, strict=True)]
 
 
 def _verifier(material: Material, wrote: dict[str, list[str]]) -> Verifier:
-    machine = [Passage(s.document_id, t) for s, t in zip(material.machine, wrote["machine"], strict=True)]
-    floor = [Passage(s.document_id, t) for s, t in zip(material.test, wrote["floor"], strict=True)]
+    floor = _passages(material.test, wrote["floor"])
     return style.fit(
         [Passage(s.document_id, s.response) for s in material.train],
         material.others_train,
-        machine,
+        _passages(material.machine, wrote["machine"]),
         held_out=([Passage(s.document_id, s.response) for s in material.test], material.others_test, floor),
     )
 

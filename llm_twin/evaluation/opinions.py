@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from llm_twin.errors import InputError
 from llm_twin.evaluation import verifiers
@@ -18,15 +17,14 @@ from llm_twin.evaluation.intervals import Array, Draws, Estimate, between, draw,
 from llm_twin.evaluation.separation import Judged, rank_correlation, separation
 from llm_twin.evaluation.style import Passage, Verifier
 from llm_twin.evaluation.verifiers import STYLE, Second
+from llm_twin.types import Value
 
 _LOOKS_AT = "which characters follow which in the text with its topic masked (the headline score)"
 Wrote = Mapping[str, Sequence[Passage]]
 
 
-class Opinion(BaseModel):
+class Opinion(Value):
     """One way of looking, and where it places what was written."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     looks_at: str
@@ -57,10 +55,8 @@ class Opinion(BaseModel):
         return name in self.placed and self.placed[name].low > 1.0
 
 
-class Correlation(BaseModel):
+class Correlation(Value):
     """How alike two opinions rank the same documents, whoever wrote them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     first: str
     second: str
@@ -68,10 +64,8 @@ class Correlation(BaseModel):
     """Kendall's tau-b: 1 alike, 0 nothing in common, -1 the other way round."""
 
 
-class Verdict(BaseModel):
+class Verdict(Value):
     """What the opinions that can tell say of one model beside "base"; each list holds names of opinions."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     nearer: tuple[str, ...]
     """The model writes more like the author than the base does, with 95% confidence."""
@@ -86,10 +80,8 @@ class Verdict(BaseModel):
         return bool(self.nearer) and not (self.further or self.undecided or self.over)
 
 
-class Opinions(BaseModel):
+class Opinions(Value):
     """The style score and the second opinions side by side, and how far they agree."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     style: Opinion
     """The headline verifier, measured like the others."""

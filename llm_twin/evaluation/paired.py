@@ -7,15 +7,13 @@ items of one group resemble each other. Not covered: comparing models on differe
 from collections.abc import Sequence
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from llm_twin.evaluation.intervals import Array, Estimate, draw, estimate
+from llm_twin.types import Value
 
 
-class Compared(BaseModel):
+class Compared(Value):
     """One quantity under both models; `difference` is twin less base, paired draw by draw."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     base: Estimate
     twin: Estimate

@@ -13,10 +13,9 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from llm_twin.evaluation.intervals import Estimate
-from llm_twin.types import Entry, Feedback
+from llm_twin.types import Entry, Feedback, Value
 
 LEAST_GUESSES = 20
 """With 20 guesses, a reader who is right four times in five is found out with a chance of 80%."""
@@ -53,10 +52,8 @@ class Label(Entry):
     good: bool
 
 
-class BlindShare(BaseModel):
+class BlindShare(Value):
     """Right guesses among all, over all passages or those of one kind."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: str
     """Empty for all of them."""
@@ -66,10 +63,8 @@ class BlindShare(BaseModel):
     """With its exact 95% interval."""
 
 
-class Blind(BaseModel):
+class Blind(Value):
     """A blind test. `refused` says why there is no verdict, if there is none."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     verdict: Verdict
     refused: str
@@ -82,10 +77,8 @@ class Blind(BaseModel):
     """Instructions whose two passages could not be made alike, so that they were not shown."""
 
 
-class FeedbackStats(BaseModel):
+class FeedbackStats(Value):
     """What users said of one model's answers."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str
     """Empty for all models together."""

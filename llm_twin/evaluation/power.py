@@ -8,12 +8,11 @@ covered: lengths between those, and whether a longer text of another kind (a let
 import re
 from collections.abc import Callable, Sequence
 
-from pydantic import BaseModel, ConfigDict
-
 from llm_twin.evaluation.intervals import Array, Estimate
 from llm_twin.evaluation.separation import Judged, separation
 from llm_twin.evaluation.style import LEAST_AUC, Passage
 from llm_twin.evaluation.verifiers import joined
+from llm_twin.types import Value
 
 LENGTHS = (20, 40, 80, 160, 320, 640)
 SURE_AUC = 0.9
@@ -21,10 +20,8 @@ _LEAST_PIECES = 5
 _SPOKEN = re.compile(r"\S*\w\S*")
 
 
-class Point(BaseModel):
+class Point(Value):
     """The AUC at one length. A kind of background with under 5 pieces of it is None."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     words: int
     texts: int
@@ -38,10 +35,8 @@ class Point(BaseModel):
         return min(part.value for part in (self.others, self.machine) if part)
 
 
-class Power(BaseModel):
+class Power(Value):
     """AUC by length, and the least lengths measured at which it is enough."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     points: tuple[Point, ...]
     enough: int | None

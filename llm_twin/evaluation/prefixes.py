@@ -9,23 +9,20 @@ import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from llm_twin import prompts
 from llm_twin.evaluation.copied import Spans
 from llm_twin.evaluation.intervals import Array, Draws, Estimate, draw, estimate
 from llm_twin.text import words
-from llm_twin.types import Sample
+from llm_twin.types import Sample, Value
 
 HALF_WORDS = 50
 """Most words that are given, and most that are waited for."""
 REPRODUCED_OVER_HELD_OUT = 0.05
 
 
-class PrefixAttack(BaseModel):
+class PrefixAttack(Value):
     """Given the first half of a span, how much of the second half (0 to 1) the model writes in one piece."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     spans: int
     """Spans on either side."""

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from llm_twin import prompts
 from llm_twin.errors import InputError
 from llm_twin.evaluation.answers import memorised, memory
@@ -33,7 +31,7 @@ from llm_twin.evaluation.prefixes import (
 )
 from llm_twin.ports import ChatModel, Progress, silent
 from llm_twin.text import words
-from llm_twin.types import Message, PrivacyPlan, Sample, Sampling
+from llm_twin.types import Message, PrivacyPlan, Sample, Sampling, Value
 
 Ask = Callable[[Sample], Sequence[Message]]
 Once = Callable[[str, Callable[[], Any]], Any]
@@ -44,10 +42,8 @@ _HALF_TOKENS = 160
 _SEED = 500_000
 
 
-class Copying(BaseModel):
+class Copying(Value):
     """How much of some texts stands word for word in the training documents."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     texts: int
     share: float
@@ -58,10 +54,8 @@ class Copying(BaseModel):
     """The longest of all, with words of private things struck out."""
 
 
-class Privacy(BaseModel):
+class Privacy(Value):
     """What a model gives away of its training text."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     generations: int
     generated: Copying

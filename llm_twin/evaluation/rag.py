@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from llm_twin.errors import InputError
 from llm_twin.evaluation.intervals import Array, Draws, Estimate, draw, estimate
@@ -20,7 +19,7 @@ from llm_twin.evaluation.statements import Sentence, abstains, plain, read_answe
 from llm_twin.evaluation.support import Claim, Rule, Supports
 from llm_twin.evaluation.trials import Trials, trials
 from llm_twin.ports import Embedder, beginning
-from llm_twin.types import Answer, Chunk, Citation, Sample, Skipped
+from llm_twin.types import Answer, Chunk, Citation, Sample, Skipped, Value
 
 Answered = Sequence[tuple[Sample, Answer]]
 TWIN_AND_BASE = (("twin write", "base write"),)
@@ -28,13 +27,11 @@ _EXAMPLES = 5
 _FEWEST = "fewer than two documents have any"
 
 
-class RagScores(BaseModel):
+class RagScores(Value):
     """The scores of one arm (a model and a mode). A figure is None where `not_measured` says why.
 
     A statement is a sentence that needs a source (`statements`). All but `abstentions` are drawn over documents.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     questions: int
     """Answerable questions asked."""
@@ -62,10 +59,8 @@ class RagScores(BaseModel):
     not_measured: dict[str, str]
 
 
-class JudgedSentence(BaseModel):
+class JudgedSentence(Value):
     """A sentence of a sample answer. `supported` and `grounded` are None for one that needs no source."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     text: str
     supported: bool | None
@@ -74,10 +69,8 @@ class JudgedSentence(BaseModel):
     """By any passage retrieved."""
 
 
-class ShownAnswer(BaseModel):
+class ShownAnswer(Value):
     """One arm's answer as the page shows it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     text: str
     abstains: bool
@@ -85,20 +78,16 @@ class ShownAnswer(BaseModel):
     sentences: tuple[JudgedSentence, ...]
 
 
-class RagExample(BaseModel):
+class RagExample(Value):
     """A question with the author's passage ("" where nobody wrote one) and what each arm answered."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     question: str
     author: str
     answers: dict[str, ShownAnswer]
 
 
-class Rag(BaseModel):
+class Rag(Value):
     """All arms, what separates them, and what the judge of support is worth."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     arms: dict[str, RagScores]
     differences: dict[str, dict[str, Estimate]]

@@ -7,21 +7,18 @@ says so. Not covered: choosing the metrics, and running them.
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from llm_twin.evaluation.intervals import Estimate, draw, estimate
 from llm_twin.evaluation.rag import Answered
 from llm_twin.evaluation.retrieval import sources
 from llm_twin.evaluation.statements import abstains, plain
-from llm_twin.types import Chunk
+from llm_twin.types import Chunk, Value
 
 MOST_FAILED = 0.1
 
 
-class RagSample(BaseModel):
+class RagSample(Value):
     """One answered question as Ragas sees it; `reference_contexts` are the passages that hold the author's answer."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     document_id: str
     question: str
@@ -31,10 +28,8 @@ class RagSample(BaseModel):
     reference_contexts: tuple[str, ...]
 
 
-class RagasScores(BaseModel):
+class RagasScores(Value):
     """The metrics of one arm by Ragas' own names; `not_measured` says why one is missing."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     samples: int
     judge: str

@@ -9,11 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from llm_twin.evaluation.intervals import Array, Estimate, draw, estimate
 from llm_twin.ports import Progress, silent
-from llm_twin.types import Chunk, Hit, Sample
+from llm_twin.types import Chunk, Hit, Sample, Value
 
 RECALL, MRR, NDCG = "R@5", "RR@10", "nDCG@10"
 MEASURES = (RECALL, MRR, NDCG)
@@ -37,10 +36,8 @@ class Question:
     relevant: Mapping[str, int]
 
 
-class Retrieval(BaseModel):
+class Retrieval(Value):
     """How often the search finds where a question came from. Intervals are over documents."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     questions: int
     recall_at_5: Estimate

@@ -14,7 +14,7 @@ from llm_twin.evaluation.fluency import Scored
 from llm_twin.evaluation.intervals import Array
 from llm_twin.evaluation.scores import Bracketed
 from llm_twin.text import digest
-from llm_twin.types import Sample
+from llm_twin.types import Sample, Value
 
 Reads = Literal["higher", "lower", "perplexity"]
 SCORED = ("style", "relevance", "fluency", "variety")
@@ -46,10 +46,8 @@ class Part(BaseModel):
         return self
 
 
-class PerDocument(BaseModel):
+class PerDocument(Value):
     """The rows of one model's evaluation, by quantity."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     verifier: str
     """Digest of what the style verifier was fitted on, see `verifier_digest`; empty where there is none."""

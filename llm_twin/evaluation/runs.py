@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, Field, ValidationError
 
 from llm_twin.errors import InputError
 from llm_twin.evaluation.intervals import Estimate
 from llm_twin.evaluation.report import Report
 from llm_twin.files import write_text
+from llm_twin.types import Value
 
 REPORT = "report.json"
 _SCHEMA = Report.model_fields["schema_version"].default
@@ -24,26 +25,22 @@ _MADE_FROM = ("author", "base_model", "twin_model", "base_sha256", "twin_sha256"
 _LEFT_OUT = ("schema_version", "created", "minutes", "losses", "answers", "examples", "per_document", "rows")
 
 
-class RunRow(BaseModel):
+class RunRow(Value):
     """One run in the list. Without a readable report only `id` and `reason` say something."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
     created: AwareDatetime | None = None
     author: str = ""
     base: str = ""
     twin: str = ""
-    figures: dict[str, int | float | str] = {}
+    figures: dict[str, int | float | str] = Field({})
     """The report's headline."""
     reason: str = ""
     """Why it cannot be read; empty where it can."""
 
 
-class Change(BaseModel):
+class Change(Value):
     """One figure of two runs. None: that run does not have it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     figure: str
     """Where it stands in the report, in words: "twin style"."""
@@ -55,20 +52,16 @@ class Change(BaseModel):
     """Whether the two intervals overlap; None where there are not two."""
 
 
-class Difference(BaseModel):
+class Difference(Value):
     """Something that the two runs were made from, and that is not the same."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     a: str
     b: str
 
 
-class Diff(BaseModel):
+class Diff(Value):
     """Two runs side by side."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     a: str
     b: str

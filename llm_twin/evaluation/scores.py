@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from llm_twin.evaluation.intervals import Array, Draws, Estimate, between, estimate, harmonic
+from llm_twin.types import Value
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,8 @@ class Bracketed:
     values: Mapping[str, Array]
 
 
-class Scores(BaseModel):
+class Scores(Value):
     """The scores of one model. Style may pass 1: then the model imitates the author more than the author does."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     style: Estimate
     relevance: Estimate

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from itertools import islice, pairwise, zip_longest
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from llm_twin.evaluation.intervals import Array, Draws, Estimate, draw, estimate
 from llm_twin.evaluation.support import Claim, Supports, prose, read
 from llm_twin.text import words
-from llm_twin.types import Chunk
+from llm_twin.types import Chunk, Value
 
 KINDS = {
     "word for word": True,
@@ -56,10 +55,8 @@ class Case:
         return self.sentence, self.passage
 
 
-class Trial(BaseModel):
+class Trial(Value):
     """One kind of case. `wrong` is the share that the judge got wrong, None with cases of one document or none."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: str
     supported: bool
@@ -69,10 +66,8 @@ class Trial(BaseModel):
     """One of its sentences, so that a reader sees what was asked."""
 
 
-class Trials(BaseModel):
+class Trials(Value):
     """What a judge of support is worth on this corpus. Intervals are over documents."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kinds: tuple[Trial, ...]
     missed: Estimate | None

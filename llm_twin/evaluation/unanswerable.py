@@ -12,18 +12,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
-from pydantic import BaseModel, ConfigDict
-
 from llm_twin.evaluation.support import read
-from llm_twin.types import Sample, Skipped
+from llm_twin.types import Sample, Skipped, Value
 
 _FILE = "unanswerable.jsonl"
 
 
-class Unanswerable(BaseModel):
+class Unanswerable(Value):
     """A question, and the words that a text which answers it would hold."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     question: str
     subject: tuple[str, ...]

@@ -10,7 +10,7 @@ import random
 from collections.abc import Sequence
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
 from llm_twin.evaluation import style
 from llm_twin.evaluation.calibration import Calibration, calibration
@@ -20,6 +20,7 @@ from llm_twin.evaluation.power import Power, power
 from llm_twin.evaluation.separation import Judged, separation
 from llm_twin.evaluation.style import Passage, Verifier
 from llm_twin.text import sentences
+from llm_twin.types import Value
 
 FITS = 5
 _LEAST_DEALT = 6
@@ -33,10 +34,8 @@ _WHAT = {
 }
 
 
-class Known(BaseModel):
+class Known(Value):
     """What the verifier says of texts whose writer is known."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     """ "author", "others", "machine", "shuffled" or "paraphrased"."""
@@ -51,14 +50,12 @@ class Known(BaseModel):
     """AUC of the author's held-out passages over these; None for themselves."""
 
 
-class Validation(BaseModel):
+class Validation(Value):
     """Everything that is known of the verifier on known answers. Where `refused`, nothing was measured."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     refused: str = ""
     known: tuple[Known, ...] = ()
-    not_measured: dict[str, str] = {}
+    not_measured: dict[str, str] = Field({})
     """Parts that could not be measured ("others", "machine", "paraphrased", "chance") and why."""
     calibration: Calibration | None = None
     power: Power | None = None

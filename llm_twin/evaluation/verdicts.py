@@ -8,11 +8,11 @@ import json
 from collections.abc import Sequence
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from llm_twin import prompts
 from llm_twin.ports import ChatModel, Progress, silent
-from llm_twin.types import Message, Sampling
+from llm_twin.types import Message, Sampling, Value
 
 Passages = tuple[str, str]
 _UNKNOWN = "(nothing is known of it)"
@@ -22,19 +22,15 @@ _REASON = {"type": "string", "maxLength": 120}
 _MAX_TOKENS = 160
 
 
-class Score(BaseModel):
+class Score(Value):
     """1 poor, 2 fair, 3 good."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     reason: str
     score: int = Field(strict=True, ge=1, le=3)
 
 
-class Pair(BaseModel):
+class Pair(Value):
     """Which of two replies is better, by the place it was shown in."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     reason: str
     better: Literal["A", "B", "tie"]
