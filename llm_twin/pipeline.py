@@ -264,6 +264,7 @@ def evaluate(
     folder = workspace.home / "evaluations" / inputs[:12]
     documents, _ = clean_documents(workspace)
     embedder = wiring.open_embedder(workspace, progress)
+    wiring.open_vectors(workspace, embedder.dimension).close()  # a damaged index is told now, not at the end
     sampling = Sampling(
         max_tokens=settings.max_tokens, temperature=settings.temperature, top_p=settings.top_p
     )

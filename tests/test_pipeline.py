@@ -1,5 +1,6 @@
 """The road with stand-ins for the models: order, staleness, and what the first stages leave behind."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -146,3 +147,17 @@ def test_spread_takes_turns_over_documents() -> None:
     chosen = material.spread(made, 5)
     assert sorted(s.document_id for s in chosen) == ["a", "a", "b", "c", "c"]
     assert chosen == [s for s in made if s in chosen]
+
+
+def test_an_index_that_cannot_be_read_is_told_before_anything_is_measured(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.collect(workspace)
+    pipeline.index(workspace)
+    pipeline.dataset(workspace)
+    monkeypatch.setattr(pipeline, "trained_twin", lambda workspace: tmp_path / "twin")
+    for card in workspace.vectors.rglob("card.json"):
+        card.write_text(json.dumps({"layout": 99, "dimension": 8}), encoding="utf-8")
+    with pytest.raises(InputError, match="layout 99"):
+        pipeline.evaluate(workspace, quick=True)
+    assert not (workspace.home / "evaluations").exists()

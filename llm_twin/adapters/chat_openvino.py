@@ -93,16 +93,47 @@ class OpenVinoChat:
         """Natural-log probability of each response token given all before it, end of turn included."""
         heads = [self._ids(p) for p in prompts]
         tails = [reply_ids(self._tokenizer, r, self._stop_ids[0]) for r in responses]
-        config = genai.GenerationConfig(max_new_tokens=1, do_sample=False, echo=True, logprobs=1)
-        whole = [h + t for h, t in zip(heads, tails, strict=True)]
-        for each in whole:
-            self._check_room(len(each), 1)
+        for head, tail in zip(heads, tails, strict=True):
+            self._check_room(len(head) + len(tail), 1)
+        first: dict[tuple[int, ...], int] = {}
+        for i, head in enumerate(heads):
+            first.setdefault(tuple(head), i)
+        alone = set(first.values())
+        rounds = [sorted(alone), [i for i in range(len(heads)) if i not in alone]]
+        scores: dict[int, NDArray[np.float64]] = {}
         with self._lock, _explained(self.name):
-            outputs = self._run(self._pipeline(caching=False), whole, [config] * len(whole), progress)
-        return [
-            np.array(o.generated_log_probs[len(h) : len(h) + len(t)])
-            for o, h, t in zip(outputs, heads, tails, strict=True)
-        ]
+            # A prompt's later replies find it in the cache; without any, nothing need be kept.
+            pipeline = self._pipeline(caching=bool(rounds[1]))
+            for some in filter(None, rounds):
+                read = [(heads[i], tails[i]) for i in some]
+                scores |= zip(
+                    some, self._read(pipeline, read, len(scores), len(heads), progress), strict=True
+                )
+        return [scores[i] for i in range(len(heads))]
+
+    def _read(
+        self,
+        pipeline: Any,
+        read: list[tuple[list[int], list[int]]],
+        done: int,
+        total: int,
+        progress: Progress,
+    ) -> list[NDArray[np.float64]]:
+        """The scores of each reply: the end of what the engine echoes, which leaves out what its cache held.
+
+        Where that was part of a reply, all is read again without the cache.
+        """
+        config = genai.GenerationConfig(max_new_tokens=1, do_sample=False, echo=True, logprobs=1)
+        whole = [head + tail for head, tail in read]
+
+        def show(here: int, _: int, note: str) -> None:
+            progress(done + here, total, note)
+
+        outputs = self._run(pipeline, whole, [config] * len(whole), show)
+        echoed = [np.array(output.generated_log_probs) for output in outputs]
+        if any(len(found) <= len(tail) for (_, tail), found in zip(read, echoed, strict=True)):
+            return self._read(self._pipeline(caching=False), read, done, total, progress)
+        return [found[-1 - len(tail) : -1] for (_, tail), found in zip(read, echoed, strict=True)]
 
     def close(self) -> None:
         """Free the weights; a stream that is being read is let finish first."""

@@ -176,3 +176,17 @@ def test_scores_are_those_of_torch_on_the_same_ids(smol_model: Path, tmp_path: P
         assert found.shape == expected.shape
         assert found.mean() == pytest.approx(expected.mean(), abs=0.05)
         assert np.corrcoef(found, expected)[0, 1] > 0.99, "each token's score, and not the mean alone"
+
+
+@pytest.mark.slow
+def test_replies_to_one_prompt_score_as_they_do_alone(chat: OpenVinoChat) -> None:
+    """Whether they share the reading of the prompt, or have been read before, reply and all."""
+    other = [Message(role="user", content="Name a bird. " * 40)]
+    prompts = [HELLO, other, other, HELLO, other, other]
+    replies = ["Hi.", "owl", "gannet", "No.", "owl", "a long list of birds, " * 20]
+    alone = [chat.score([prompt], [reply])[0] for prompt, reply in zip(prompts, replies, strict=True)]
+    for together in (chat.score(prompts, replies), chat.score(prompts, replies)):
+        for one, found in zip(alone, together, strict=True):
+            assert one.shape == found.shape
+            assert found == pytest.approx(one, abs=0.35, rel=0.2), "what is unlikely is read less exactly"
+            assert found.mean() == pytest.approx(one.mean(), abs=0.12)
