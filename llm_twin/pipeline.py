@@ -276,8 +276,9 @@ def evaluate(
     )
     with closing(bench):
         parts = sections.measured(bench, settings.sections)
-    if judge:
-        parts["judged"] = sections.judged(bench)
+        if judge:
+            parts |= {"judged": sections.judged(bench), "ares": sections.ares(bench)}
+    parts |= sections.said(workspace, folders[1].name)
     retrieval = sections.retrieval(bench)
     report = _evaluation_report(workspace, folders, measured, retrieval, parts)
     paths = write_report(report, folder)

@@ -17,13 +17,17 @@ from llm_twin.features.chunk import chunks
 from llm_twin.material import spread
 from llm_twin.ports import ChatModel, Embedder, Progress, TokenEmbedder
 from llm_twin.reading import own_documents, read_samples
-from llm_twin.types import Answer, Chunk, CleanDocument, Message, Sample, Sampling, Where
+from llm_twin.types import Answer, Chunk, CleanDocument, Feedback, Message, Sample, Sampling, Where
 from llm_twin.workspace import Workspace
 
 if TYPE_CHECKING:
     from llm_twin.evaluation.retrieval import Retrieval
+    from llm_twin.evaluation.unanswerable import Kept
 
 _PARAPHRASED = 8
+_TRIALS = 24
+_SHOWN = 4
+_TWIN_ANSWERS = "twin write"
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,20 @@ class Bench:
     def questions(self) -> list[Sample]:
         """Requests a model wrote; those of the template name their source."""
         return [s for s in read_samples(self.workspace) if s.written_by != "template"]
+
+    @cached_property
+    def asked(self) -> list[Sample]:
+        """Held-out requests that are answered with sources."""
+        held_out = [s for s in self.questions if s.split == "test"]
+        return spread(held_out, self.workspace.settings.evaluate.answered)
+
+    @cached_property
+    def unanswerable(self) -> "Kept":
+        """Questions that nothing the author wrote answers."""
+        from llm_twin.evaluation.unanswerable import invented, without_words_in
+
+        own = own_documents(self.workspace, self.documents)
+        return without_words_in(invented(), [(d.document.title, d.text) for d in own])
 
 
 def _passages(samples: Sequence[Sample]) -> list[Passage]:
@@ -199,50 +217,54 @@ def knowledge(bench: Bench) -> Any:
 def answers(bench: Bench) -> Any:
     """Answers with citations: grounded or not, cited rightly or not, and silence where nothing was written."""
     from llm_twin.evaluation.rag import Arm, measure_rag
-    from llm_twin.evaluation.unanswerable import invented, without_words_in
-    from llm_twin.inference.answer import Answering
-    from llm_twin.inference.answer import ask as ask_one
-
-    settings, many = bench.workspace.settings.ask, bench.workspace.settings.evaluate.answered
-    asked = spread([s for s in bench.questions if s.split == "test"], many)
-    own = own_documents(bench.workspace, bench.documents)
-    strange = without_words_in(invented(), [(d.document.title, d.text) for d in own])
-    silent_on = strange.questions[: 2 * many]
-
-    def answered(name: str, mode: str, model: ChatModel | None) -> list[Answer]:
-        def make() -> list[Any]:
-            questions = [*(s.instruction for s in asked), *silent_on]
-            with closing(wiring.open_vectors(bench.workspace, bench.embedder.dimension)) as store:
-                using = Answering(
-                    bench.workspace.author,
-                    store,
-                    bench.embedder,
-                    model,
-                    mode,
-                    Sampling(max_tokens=120, temperature=settings.temperature, top_p=settings.top_p),
-                    settings.budget_tokens,
-                    settings.passages,
-                )
-                found = []
-                for done, question in enumerate(questions):
-                    found.append(ask_one(question, using).model_dump(mode="json"))
-                    bench.progress(done + 1, len(questions), f"answers: {name}")
-                return found
-
-        noted = bench.notes.once(f"asked-{name.replace(' ', '-')}", make)
-        return [Answer.model_validate(answer) for answer in noted]
 
     def arm(name: str, mode: str, model: ChatModel | None) -> Arm:
-        found = answered(name, mode, model)
-        return Arm(list(zip(asked, found, strict=False)), found[len(asked) :])
+        found = _answered(bench, name, mode, model)
+        return Arm(list(zip(bench.asked, found, strict=False)), found[len(bench.asked) :])
 
     arms = {
-        "twin write": arm("twin write", "write", bench.twin),
+        _TWIN_ANSWERS: arm(_TWIN_ANSWERS, "write", bench.twin),
         "base write": arm("base write", "write", bench.base),
         "quote": arm("quote", "quote", None),
     }
-    pairs = (("twin write", "base write"), ("twin write", "quote"))
-    return measure_rag(arms, bench.chunks, bench.embedder, left_out=strange.left_out, pairs=pairs)
+    pairs = ((_TWIN_ANSWERS, "base write"), (_TWIN_ANSWERS, "quote"))
+    left_out = bench.unanswerable.left_out
+    return measure_rag(arms, bench.chunks, bench.embedder, left_out=left_out, pairs=pairs)
+
+
+def _answered(bench: Bench, name: str, mode: str, model: ChatModel | None) -> list[Answer]:
+    """Answers to the questions asked, then to those that nothing written answers."""
+    from llm_twin.inference.answer import Answering, ask
+
+    settings = bench.workspace.settings.ask
+    silent_on = bench.unanswerable.questions[: 2 * bench.workspace.settings.evaluate.answered]
+
+    def make() -> list[Any]:
+        questions = [*(s.instruction for s in bench.asked), *silent_on]
+        with closing(wiring.open_vectors(bench.workspace, bench.embedder.dimension)) as store:
+            using = Answering(
+                bench.workspace.author,
+                store,
+                bench.embedder,
+                model,
+                mode,
+                Sampling(max_tokens=120, temperature=settings.temperature, top_p=settings.top_p),
+                settings.budget_tokens,
+                settings.passages,
+            )
+            found = []
+            for done, question in enumerate(questions):
+                found.append(ask(question, using).model_dump(mode="json"))
+                bench.progress(done + 1, len(questions), f"answers: {name}")
+            return found
+
+    noted = bench.notes.once(f"asked-{name.replace(' ', '-')}", make)
+    return [Answer.model_validate(answer) for answer in noted]
+
+
+def _twin_answers(bench: Bench) -> list[Answer]:
+    """What the twin answered to the questions that can be answered."""
+    return _answered(bench, _TWIN_ANSWERS, "write", bench.twin)[: len(bench.asked)]
 
 
 def privacy(bench: Bench) -> Any:
@@ -274,6 +296,38 @@ def judged(bench: Bench) -> Any:
     passages = [s.response for s in spread(bench.material.train, 24)]
     with closing(wiring.open_endpoint(bench.workspace)) as model:
         return judge(cases, passages, model, bench.notes, progress=bench.progress)
+
+
+def ares(bench: Bench) -> Any:
+    """The model of `[endpoint]` on passages and answers, held to people's labels (`twin evaluate label`)."""
+    from llm_twin.evaluation.ares import Triple, by_model, measure, trials
+    from llm_twin.evaluation.people import Label
+    from llm_twin.journal import Journal
+
+    triples = [
+        Triple(asked.document_id, answer.question, tuple(h.chunk.text for h in answer.hits), answer.text)
+        for asked, answer in zip(bench.asked, _twin_answers(bench), strict=True)
+        if answer.found
+    ]
+    if not triples:
+        raise InputError("the twin answered none of the questions", "look at the section answers")
+    labels = Journal(bench.workspace.home / "labels.jsonl", Label).read()
+    with closing(wiring.open_endpoint(bench.workspace)) as model:
+        made = trials(spread(bench.material.test, _TRIALS))
+        return measure(triples, labels, made, model.name, by_model(model, bench.notes, bench.progress))
+
+
+def said(workspace: Workspace, twin: str) -> dict[str, Any]:
+    """The report's fields for what people said so far: of `twin` in the blind test, and of every model's answers."""
+    from llm_twin.evaluation.people import Guess, blind_verdict, feedback_stats
+    from llm_twin.journal import Journal
+
+    guesses = [g for g in Journal(workspace.home / "blind.jsonl", Guess).read() if g.model == twin]
+    feedback = Journal(workspace.home / "feedback.jsonl", Feedback).read()
+    return {
+        "blind": blind_verdict(guesses) if guesses else None,
+        "feedback": tuple(feedback_stats(feedback)),
+    }
 
 
 SECTIONS: dict[str, tuple[str, Callable[[Bench], Any]]] = {
@@ -310,4 +364,6 @@ def measured(bench: Bench, names: Sequence[str]) -> dict[str, Any]:
             found[field] = make(bench)
         except (InputError, MissingPart) as error:
             missing[name] = str(error)
+    if "rag" in found:  # chosen by place and not by result
+        found["answers"] = tuple(_twin_answers(bench)[:_SHOWN])
     return {**found, "not_measured": missing}

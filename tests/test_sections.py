@@ -1,13 +1,24 @@
 """The sections of an evaluation: each fills a field of the report or says why it does not."""
 
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from llm_twin import sections
+from llm_twin import sections, wiring
+from llm_twin.adapters.standins import ScriptedChat
 from llm_twin.errors import InputError, MissingPart
+from llm_twin.evaluation.labels import label_items, label_of
+from llm_twin.evaluation.measure import Notes
+from llm_twin.evaluation.people import Guess, Label
 from llm_twin.evaluation.report import Report
-from llm_twin.settings import SECTIONS
+from llm_twin.journal import Journal
+from llm_twin.ports import silent
+from llm_twin.settings import SECTIONS, Settings
+from llm_twin.types import Answer, Feedback, Sample
+from llm_twin.workspace import Workspace
 
 
 def test_the_sections_are_those_of_the_settings_and_fill_fields_of_the_report() -> None:
@@ -39,3 +50,83 @@ def test_a_section_that_cannot_be_measured_says_why_and_the_others_go_on(
     assert set(found["not_measured"]) == {"a", "c", "d"}
     assert "too little text" in found["not_measured"]["a"]
     assert "left out" in found["not_measured"]["d"]
+
+
+# --- what a judge and what people say ------------------------------------------------------------------------------
+
+
+def _sample(i: int) -> Sample:
+    text = f"I keep owl number {i} in the shed. It eats mice. Nobody else feeds it."
+    return Sample(
+        id=f"s{i}",
+        document_id=f"d{i}",
+        author="Wren Marlow",
+        instruction=f"What of owl {i}?",
+        response=text,
+        start=0,
+        end=len(text),
+        split="test",
+        written_by="a model",
+    )
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Thirty requests that were answered; the judge of `[endpoint]` says yes to everything."""
+    asked = [_sample(i) for i in range(30)]
+    answers = [
+        Answer(question=s.instruction, text=s.response, mode="write", found=i > 0)
+        for i, s in enumerate(asked)
+    ]
+    notes = Notes(tmp_path / "notes")
+    notes.once("asked-twin-write", lambda: [a.model_dump(mode="json") for a in answers])
+    monkeypatch.setattr(
+        wiring, "open_endpoint", lambda workspace: ScriptedChat(lambda _: '{"verdict": "yes"}', name="judge")
+    )
+    workspace = Workspace(tmp_path, Settings(author="Wren Marlow"))
+    return SimpleNamespace(
+        workspace=workspace,
+        asked=asked,
+        unanswerable=SimpleNamespace(questions=()),
+        twin=None,
+        notes=notes,
+        material=SimpleNamespace(test=asked),
+        progress=silent,
+    )
+
+
+def test_ares_counts_a_judges_verdicts_as_far_as_labels_bear_them_out(bench: Any) -> None:
+    answers = sections._twin_answers(bench)
+    store: Journal[Label] = Journal(bench.workspace.home / "labels.jsonl", Label)
+    items = [i for i in label_items(answers) if i.dimension == "answer faithfulness"]
+    for number, item in enumerate(items[:20]):
+        store.append(label_of(item, good=number % 2 == 0))
+    found = {d.dimension: d for d in sections.ares(bench).dimensions}
+    faithful = found["answer faithfulness"]
+    assert (faithful.answers, faithful.labels) == (29, 20), "an answer that was given up is not judged"
+    assert faithful.share is not None and faithful.share.value == pytest.approx(0.5), "not the judge's 100%"
+    assert found["context relevance"].share is None and "labelled" in found["context relevance"].not_measured
+    assert faithful.on_trials is not None and faithful.on_trials.accuracy.value == 0.5
+
+
+def test_ares_needs_an_answer(bench: Any) -> None:
+    bench.asked = bench.asked[:1]
+    with pytest.raises(InputError, match="answered none"):
+        sections.ares(bench)
+
+
+def test_what_people_said_is_that_of_this_twin_and_of_all_answers(tmp_path: Path) -> None:
+    workspace, now = Workspace(tmp_path, Settings(author="Wren Marlow")), datetime(2026, 1, 1, tzinfo=UTC)
+    assert sections.said(workspace, "twin-1") == {"blind": None, "feedback": ()}
+    guesses: Journal[Guess] = Journal(tmp_path / "blind.jsonl", Guess)
+    for i in range(24):
+        model = "twin-1" if i < 20 else "twin-0"
+        guess = Guess(
+            id=str(i), created=now, model=model, kind="article", real_first=True, picked_first=i % 2 == 0
+        )
+        guesses.append(guess)
+    said = Feedback(id="f", created=now, model="twin-0", question="q", answer="a b", thumb="down", edit="a c")
+    Journal(tmp_path / "feedback.jsonl", Feedback).append(said)
+    found = sections.said(workspace, "twin-1")
+    assert (found["blind"].total.guesses, found["blind"].verdict) == (20, "not told apart")
+    assert (found["feedback"][0].down, found["feedback"][0].distance) == (1, (0.5, 0.5, 0.5))

@@ -25,17 +25,17 @@ from llm_twin.errors import InputError
 from llm_twin.evaluation.agreement import Agreement, agreement
 from llm_twin.evaluation.intervals import Estimate, draw, estimate
 from llm_twin.evaluation.measure import Notes
+from llm_twin.evaluation.people import Dimension, Label
 from llm_twin.evaluation.ppi import LEAST_LABELS, classical_mean, ppi_mean
 from llm_twin.ports import ChatModel, Progress, silent
 from llm_twin.text import digest, sentences, slug
 from llm_twin.types import Message, Sample, Sampling, Value
 
-Dimension = Literal["context relevance", "faithfulness", "answer relevance"]
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 LEAST_VALID = 0.9
 _PROMPTS: Mapping[Dimension, str] = {
     "context relevance": "ares_context.v1",
-    "faithfulness": "ares_faithfulness.v1",
+    "answer faithfulness": "ares_faithfulness.v1",
     "answer relevance": "ares_answer.v1",
 }
 _SCHEMA = json.dumps(
@@ -66,15 +66,6 @@ class Trial:
 
     dimension: Dimension
     triple: Triple
-    good: bool
-
-
-class Label(Value):
-    """What one person said of one answer in one dimension."""
-
-    question: str
-    answer: str
-    dimension: Dimension
     good: bool
 
 
@@ -177,7 +168,7 @@ def trials(samples: Sequence[Sample], seed: int = 0) -> list[Trial]:
         good = Triple(sample.document_id, sample.instruction, (sample.response,), _beginning(sample.response))
         elsewhere = Triple(sample.document_id, sample.instruction, (other.response,), good.answer)
         strayed = Triple(sample.document_id, sample.instruction, good.passages, _beginning(other.response))
-        bad = {"context relevance": elsewhere, "faithfulness": strayed, "answer relevance": strayed}
+        bad = {"context relevance": elsewhere, "answer faithfulness": strayed, "answer relevance": strayed}
         for dimension in DIMENSIONS:
             made += [Trial(dimension, good, True), Trial(dimension, bad[dimension], False)]
     return made

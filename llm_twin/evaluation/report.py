@@ -15,6 +15,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from llm_twin.evaluation import plots
 from llm_twin.evaluation.ablation import Ablation
+from llm_twin.evaluation.ares import Ares
 from llm_twin.evaluation.forgetting import Forgetting
 from llm_twin.evaluation.general import GeneralFluency
 from llm_twin.evaluation.intervals import Estimate
@@ -22,7 +23,7 @@ from llm_twin.evaluation.judge import Judged
 from llm_twin.evaluation.knowledge import Knowledge
 from llm_twin.evaluation.measure import VETO_OVER_SELF, Measured
 from llm_twin.evaluation.opinions import Opinions
-from llm_twin.evaluation.people import Blind, FeedbackStats
+from llm_twin.evaluation.people import Blind, FeedbackStats, in_words
 from llm_twin.evaluation.privacy import Privacy
 from llm_twin.evaluation.rag import Rag
 from llm_twin.evaluation.retrieval import Retrieval
@@ -67,6 +68,7 @@ class Report(BaseModel):
     rag: Rag | None = None
     privacy: Privacy | None = None
     judged: Judged | None = None
+    ares: Ares | None = None
     blind: Blind | None = None
     feedback: tuple[FeedbackStats, ...] = ()
     not_measured: dict[str, str] = {}
@@ -129,6 +131,7 @@ def page(report: Report) -> str:
         curve=plots.curve(report.losses) if len(report.losses) > 1 else None,
         weakest=weakest(report.measured.twin) if report.measured.twin else "",
         senses=SENSES,
+        blind_words=in_words(report.blind, report.author) if report.blind else "",
         answers=[(answer, linked(answer), _passages(answer)) for answer in report.answers],
         least_auc=LEAST_AUC,
         veto_over_self=VETO_OVER_SELF,

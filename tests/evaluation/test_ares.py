@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ import pytest
 from llm_twin.adapters.standins import ScriptedChat
 from llm_twin.errors import InputError
 from llm_twin.evaluation import ares
-from llm_twin.evaluation.ares import DIMENSIONS, Dimension, Found, Label, Triple
+from llm_twin.evaluation.ares import DIMENSIONS, Found, Triple
 from llm_twin.evaluation.measure import Notes
+from llm_twin.evaluation.people import Dimension, Label
 from llm_twin.text import words
 from llm_twin.types import Message, Sample
 
@@ -45,7 +47,7 @@ def topics(text: str) -> set[str]:
 def good(dimension: Dimension, triple: Triple) -> bool:
     """The rule that the made triples follow."""
     passages = topics(" ".join(triple.passages))
-    given = topics(triple.question if dimension != "faithfulness" else triple.answer)
+    given = topics(triple.question if dimension != "answer faithfulness" else triple.answer)
     return bool(given & (topics(triple.answer) if dimension == "answer relevance" else passages))
 
 
@@ -64,9 +66,19 @@ def triples(count: int = 60) -> list[Triple]:
 
 
 def labels(of: Sequence[Triple], dimension: Dimension) -> list[Label]:
-    return [
-        Label(question=t.question, answer=t.answer, dimension=dimension, good=good(dimension, t)) for t in of
-    ]
+    return [label(t.question, t.answer, dimension, good(dimension, t)) for t in of]
+
+
+def label(question: str, answer: str, dimension: Dimension, good: bool) -> Label:
+    return Label(
+        id=f"{question} {dimension}",
+        created=datetime(2026, 1, 1, tzinfo=UTC),
+        question=question,
+        passages=(),
+        answer=answer,
+        dimension=dimension,
+        good=good,
+    )
 
 
 def by_name(found: ares.Ares) -> dict[Dimension, Found]:
@@ -111,8 +123,11 @@ def test_a_judge_that_knows_is_found_to_know_and_narrows_the_labels() -> None:
 def test_without_labels_nothing_is_called_measured() -> None:
     given = triples()
     made = [t for t in ares.trials(SAMPLES) if t.dimension != "context relevance"]
-    found = by_name(ares.measure(given, labels(given[:9], "faithfulness"), made, "rule", knows))
-    assert found["faithfulness"].share is None and "9 of these" in found["faithfulness"].not_measured
+    found = by_name(ares.measure(given, labels(given[:9], "answer faithfulness"), made, "rule", knows))
+    assert (
+        found["answer faithfulness"].share is None
+        and "9 of these" in found["answer faithfulness"].not_measured
+    )
     assert found["answer relevance"].share is None and found["answer relevance"].with_people is None
     assert found["answer relevance"].judge_alone is not None
     untried = found["context relevance"]
@@ -157,12 +172,12 @@ def test_a_few_replies_that_are_lost_cost_a_few_answers() -> None:
     given = triples(100)
     found = ares.measure(
         given,
-        labels(given[:30], "faithfulness"),
+        labels(given[:30], "answer faithfulness"),
         [],
         "rule",
         lambda asked: [None if i % 20 == 0 else v for i, v in enumerate(knows(asked))],
     )
-    faithful = by_name(found)["faithfulness"]
+    faithful = by_name(found)["answer faithfulness"]
     assert faithful.valid == 0.95 and faithful.share is not None
     assert faithful.with_people is not None and faithful.with_people.items == 28
 
@@ -170,12 +185,12 @@ def test_a_few_replies_that_are_lost_cost_a_few_answers() -> None:
 def test_people_who_differ_count_by_their_share_and_strange_labels_for_nothing() -> None:
     given = triples(40)
     split = [
-        *labels(given, "faithfulness"),
-        *(label.model_copy(update={"good": False}) for label in labels(given, "faithfulness")),
-        Label(question="Never asked?", answer="Never.", dimension="faithfulness", good=True),
+        *labels(given, "answer faithfulness"),
+        *(label.model_copy(update={"good": False}) for label in labels(given, "answer faithfulness")),
+        label("Never asked?", "Never.", "answer faithfulness", True),
     ]
     found = ares.measure(given, split, [], "rule", knows)
-    faithful = by_name(found)["faithfulness"]
+    faithful = by_name(found)["answer faithfulness"]
     assert found.unmatched == 1
     assert faithful.labels == 40
     assert faithful.share is not None and faithful.share.value == pytest.approx(0.5)
@@ -233,5 +248,5 @@ def test_a_model_that_reads_judges_the_trials_right_and_is_asked_once(tmp_path: 
     "reply", ["yes", '{"verdict": "maybe"}', '{"verdict": "yes", "note": 1}', "", '"yes"']
 )
 def test_anything_but_the_format_is_no_verdict(reply: str) -> None:
-    (verdict,) = ares.by_model(ScriptedChat(lambda _: reply))([("faithfulness", triples(1)[0])])
+    (verdict,) = ares.by_model(ScriptedChat(lambda _: reply))([("answer faithfulness", triples(1)[0])])
     assert verdict is None

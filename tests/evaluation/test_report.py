@@ -8,13 +8,16 @@ import pytest
 from lxml import html
 from pydantic import ValidationError
 
+from llm_twin.evaluation.ares import Triple
+from llm_twin.evaluation.ares import measure as measure_ares
 from llm_twin.evaluation.fluency import Perplexity
 from llm_twin.evaluation.intervals import Estimate
 from llm_twin.evaluation.measure import Example, Measured, Memorisation
+from llm_twin.evaluation.people import Guess, blind_verdict, feedback_stats
 from llm_twin.evaluation.report import Report, linked, page, web_address, write_report
 from llm_twin.evaluation.retrieval import Retrieval
 from llm_twin.evaluation.scores import Scores
-from llm_twin.types import Answer, Chunk, Citation, Hit
+from llm_twin.types import Answer, Chunk, Citation, Feedback, Hit
 
 HOSTILE = [
     "</style></title><script>alert(1)</script>",
@@ -430,3 +433,21 @@ def test_text_from_right_to_left_stays_in_its_own_box() -> None:
     for element in tree.iter():
         if isinstance(element.tag, str) and "\u202e" in (element.text or "") and element.tag != "title":
             assert element.tag == "bdi" or element.get("dir") == "auto"
+
+
+def test_what_people_and_a_judge_with_labels_say_stands_on_the_page() -> None:
+    when = datetime(2026, 1, 1, tzinfo=UTC)
+    guesses = [
+        Guess(id=str(i), created=when, model="t", kind="article", real_first=True, picked_first=i < 19)
+        for i in range(20)
+    ]
+    said = Feedback(id="f", created=when, model="t", question="q", answer="a b", thumb="up", edit="a c")
+    triples = [Triple(f"d{i}", f"Q{i}?", ("p",), f"A{i}.") for i in range(30)]
+    judged = measure_ares(triples, [], [], "the-judge", lambda asked: [True] * len(asked))
+    page_of = report(blind=blind_verdict(guesses), feedback=tuple(feedback_stats([said])), ares=judged)
+    text = seen(page(page_of))
+    assert "recognised 19 times out of 20" in text and "told apart" in text
+    assert "1 up, 0 down" in text and "50% of the words" in text
+    assert "the-judge judges" in text and "0 of these answers are labelled" in text
+    assert "Nobody was asked yet" not in text
+    assert "Nobody was asked yet" in seen(page(report()))
