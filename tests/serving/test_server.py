@@ -25,7 +25,7 @@ Serve = Callable[..., Any]
 
 
 class Slow(ScriptedChat):
-    """Writes a word whenever it is let, for ever; tells when it begins and when it is stopped."""
+    """Writes words for half a minute; tells when it begins and when it is stopped."""
 
     def __init__(self) -> None:
         super().__init__(lambda messages: "word", context=100_000)
@@ -34,11 +34,10 @@ class Slow(ScriptedChat):
     def stream(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[str]:
         self.begun.set()
         try:
-            number = 0
-            while True:
-                number += 1
+            for number in range(3000):
                 yield f"word{number} "
                 time.sleep(0.01)
+            raise AssertionError("nobody stopped it")
         finally:
             self.stopped.set()
 
@@ -99,7 +98,8 @@ def test_a_client_that_leaves_stops_the_model(serving: Serve, stream: bool) -> N
     with serving(chat) as url:
         if stream:
             with httpx.stream("POST", f"{url}/v1/chat/completions", json=body) as response:
-                next(response.iter_lines())
+                lines = response.iter_lines()
+                next(lines)
         else:
             with pytest.raises(httpx.ReadTimeout):
                 httpx.post(f"{url}/v1/chat/completions", json=body, timeout=1)
@@ -112,7 +112,8 @@ def test_a_full_server_says_when_to_come_again(serving: Serve) -> None:
     body = {"model": "wren-marlow:plain", "messages": QUESTION, "stream": True}
     with serving(chat, max_concurrent=1, queue=0) as url:
         with httpx.stream("POST", f"{url}/v1/chat/completions", json=body) as response:
-            next(response.iter_lines())
+            lines = response.iter_lines()  # which closes the response when it is thrown away
+            next(lines)
             full = httpx.post(f"{url}/v1/chat/completions", json=body)
             assert (full.status_code, full.json()["error"]["code"]) == (429, "busy")
             assert int(full.headers["retry-after"]) > 0
