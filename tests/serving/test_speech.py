@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from llm_twin import wiring
 from llm_twin.adapters.standins import ScriptedChat
+from llm_twin.errors import InputError, TwinError
 from llm_twin.serving.protocol import ChatRequest
 from llm_twin.serving.refusals import Refusal
 from llm_twin.serving.speech import Ending, Speech
@@ -108,3 +110,28 @@ def test_closing_an_answer_closes_the_model(speech: Speech, model: Noting) -> No
         next(said)
         said.close()  # type: ignore[attr-defined]
     assert closed == [True, True]
+
+
+def test_a_twin_that_cannot_be_opened_is_told_at_once(
+    workspace: Workspace, stand_in: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: object) -> None:
+        raise InputError("the model is damaged")
+
+    stand_in(None)
+    monkeypatch.setattr(wiring, "open_chat", broken)
+    with pytest.raises(InputError, match="damaged"):
+        Speech(workspace)
+    Speech(workspace, "quote").close()
+
+
+def test_a_base_model_that_cannot_be_opened_is_no_fault_of_the_callers(
+    speech: Speech, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: object) -> None:
+        raise InputError("the model is damaged")
+
+    monkeypatch.setattr(wiring, "pull_model", broken)
+    with pytest.raises(TwinError) as told:
+        list(speech.say(request(), speech.models(None)[-1].id))
+    assert not isinstance(told.value, InputError)
