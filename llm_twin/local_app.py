@@ -168,7 +168,7 @@ def serve(
 
     token = secrets.token_urlsafe(16)
     app = make(token, host)
-    with _listening(host, port) as listener:
+    with listening(host, port) as listener:
         reached = f"[{host}]" if ":" in host else host
         name = "127.0.0.1" if host in EVERYWHERE else reached
         url = f"http://{name}:{listener.getsockname()[1]}/{token}/"
@@ -190,7 +190,8 @@ def serve(
             uvicorn.Server(config).run(sockets=[listener])
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens; raises InputError where host and port cannot be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)

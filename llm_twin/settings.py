@@ -122,6 +122,16 @@ class AskSettings(Section):
     top_p: float = Field(0.9, gt=0, le=1)
 
 
+class ServeSettings(Section):
+    """How `twin serve` does. `cors` lists origins of pages elsewhere that may ask; jobs over `queue` get 429."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8010, ge=0, le=65535)
+    max_concurrent: int = Field(1, ge=1, le=256)
+    queue: int = Field(16, ge=0, le=10_000)
+    cors: tuple[str, ...] = ()
+
+
 class Settings(BaseSettings):
     """All of twin.toml."""
 
@@ -145,6 +155,7 @@ class Settings(BaseSettings):
     privacy: PrivacyPlan = PrivacyPlan()
     gate: GateRule = GateRule()
     ask: AskSettings = AskSettings()
+    serve: ServeSettings = ServeSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -6,7 +6,7 @@ curve of `validation`). A text that repeats known writing sounds like the author
 covered: whether the text makes sense, and texts in another language than the author's.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -153,6 +153,50 @@ def appraise(
         opinions_refused=unclear,
         validation=validation,
     )
+
+
+@dataclass(frozen=True)
+class Voice:
+    """A fitted verifier that judges one text at a time, and what it needs; `refused` is why it judges none."""
+
+    verifier: Verifier
+    least: int
+    """Words from which on a text can be told."""
+    length: int
+    """Words of the pieces that a text is cut into."""
+    refused: str
+
+    @property
+    def auc(self) -> float:
+        """What the verifier is worth on held-out passages."""
+        return self.verifier.auc
+
+    def of(self, text: str) -> tuple[int, float | None, str]:
+        """The words of a text, the mean P(author) of its pieces, and why there is none (empty: there is)."""
+        if why := self.refused or _too_short(text, self.least):
+            return count(text), None, why
+        return count(text), float(self.verifier.probability(pieces(text, self.length)).mean()), ""
+
+
+def voice(own: Mapping[str, Sequence[Passage]], others: Mapping[str, Sequence[Passage]]) -> Voice:
+    """Fit on the "train" side and learn from the "test" side whether and from how many words on it can tell.
+
+    Raises InputError with too few documents to fit on.
+    """
+    verifier = style.fit(own["train"], others["train"], (), (own["test"], others["test"], ()))
+    found = validate(
+        author_train=own["train"],
+        others_train=others["train"],
+        machine=(),
+        test=own["test"],
+        others_test=others["test"],
+        floor=(),
+        verifier=verifier,
+        paraphrased=None,
+    )
+    least = (found.power.enough if found.power else None) or 0
+    length = max(_LEAST_PIECE, int(np.median([count(p.text) for p in own["test"]])))
+    return Voice(verifier, least, length, found.refused or _refusal(verifier, found))
 
 
 def _refusal(verifier: Verifier, validation: Validation) -> str:

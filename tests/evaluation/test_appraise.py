@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 
 from llm_twin.errors import InputError
-from llm_twin.evaluation.appraise import Appraisal, Sides, appraise, pieces
+from llm_twin.evaluation.appraise import Appraisal, Sides, appraise, pieces, voice
 from llm_twin.evaluation.power import count
 from llm_twin.evaluation.style import Passage
 from llm_twin.evaluation.verifiers import joined
@@ -116,3 +116,15 @@ def test_held_out_articles_of_two_real_authors_are_placed_and_a_copy_is_caught(
         assert len(places["own"]) >= 3 and sum(places["own"]) / len(places["own"]) > 0.7
         assert sum(places["other"]) / len(places["other"]) < 0.3
         assert found.texts[-1].copy_flag and found.texts[-1].copied.share == 1
+
+
+def test_one_text_at_a_time_gets_the_probability_that_appraise_gives(writing: Writer) -> None:
+    (name, text) = documents(writing, "brisk", 1)[0]
+    whole = appraised(writing, (name, text), machine=False).texts[0]
+    own = {"train": writing("brisk", "a", 0), "test": writing("brisk", "t", 3, 6)}
+    others = {"train": writing("formal", "o", 1), "test": writing("formal", "p", 4, 6)}
+    one = voice(own, others)
+    assert one.of(text) == (whole.words, whole.probability, "")
+    words, probability, refused = one.of("It's the lathe that wears — always.")
+    assert (words, probability) == (6, None) and "it takes" in refused
+    assert one.auc >= 0.8

@@ -1,0 +1,1 @@
+"""The twin behind HTTP: `twin serve`."""

@@ -1,0 +1,111 @@
+"""POST /v1/chat/completions and GET /v1/models: OpenAI's protocol, with `twin` for where an answer comes from."""
+
+import json
+import secrets
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Request
+from fastapi.responses import StreamingResponse
+
+from llm_twin.errors import TwinError
+from llm_twin.serving.metrics import Metrics
+from llm_twin.serving.protocol import ChatRequest, ChatResponse, Choice, ModelList, Reply
+from llm_twin.serving.refusals import ErrorBody, ErrorDetail, Refusal, as_refusal, declared, error_type
+from llm_twin.serving.room import Gone, Room
+from llm_twin.serving.speech import Ending, Said, Speech
+from llm_twin.serving.visitor import Seen
+
+_STREAM: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "The answer"}
+}
+
+
+def chat_routes(speech: Speech, room: Room, metrics: Metrics) -> APIRouter:
+    """The routes over `speech`, whose models run in `room`."""
+    router = APIRouter()
+
+    @router.get("/v1/models", responses=declared(), tags=["chat"])
+    async def models(seen: Seen) -> ModelList:
+        """The models that may be asked; the first is the default."""
+        return ModelList(data=tuple(speech.models(seen)))
+
+    @router.post(
+        "/v1/chat/completions",
+        response_model=ChatResponse,
+        responses={**declared(400, 404, 413, 429), **_STREAM},
+        tags=["chat"],
+    )
+    async def chat(asked: Annotated[ChatRequest, Body()], request: Request, seen: Seen) -> Any:
+        """An answer, whole or streamed as server-sent events."""
+        model = speech.known(asked.model, seen)
+        speech.check(asked, model)
+        said = metrics.timed(room.pieces(lambda: speech.say(asked, model), request))
+        first = await anext(said)  # what is refused is refused before a stream begins
+        if not asked.stream:
+            return await _whole(model, first, said)
+        chunks = _chunks(
+            model, first, said, usage=bool(asked.stream_options and asked.stream_options.include_usage)
+        )
+        return StreamingResponse(chunks, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
+
+    return router
+
+
+async def _whole(model: str, first: Said, said: AsyncGenerator[Said, None]) -> ChatResponse:
+    text = ""
+    async with aclosing(said):
+        async for piece in _chained(first, said):
+            if isinstance(piece, Ending):
+                choice = Choice(message=Reply(content=text, twin=piece.twin), finish_reason=piece.finish)
+                return ChatResponse(
+                    id=_name(), created=int(time.time()), model=model, choices=(choice,), usage=piece.usage
+                )
+            text += piece
+    raise Refusal(500, "the answer broke off", "failed")
+
+
+async def _chunks(
+    model: str, first: Said, said: AsyncGenerator[Said, None], usage: bool
+) -> AsyncIterator[str]:
+    """Server-sent events: the role, the text, the end with where it comes from, the usage if asked, [DONE]."""
+    base = {"id": _name(), "object": "chat.completion.chunk", "created": int(time.time()), "model": model}
+    rest = {"usage": None} if usage else {}
+    try:
+        async with aclosing(said):
+            yield _event({**base, "choices": [_delta({"role": "assistant", "content": ""})], **rest})
+            async for piece in _chained(first, said):
+                if isinstance(piece, str):
+                    yield _event({**base, "choices": [_delta({"content": piece})], **rest})
+                    continue
+                twin = piece.twin.model_dump(mode="json")
+                yield _event({**base, "choices": [_delta({}, piece.finish)], "twin": twin, **rest})
+                if usage:
+                    yield _event({**base, "choices": [], "usage": piece.usage.model_dump()})
+            yield "data: [DONE]\n\n"
+    except Gone:
+        return
+    except (TwinError, Refusal) as error:
+        refusal = error if isinstance(error, Refusal) else as_refusal(error)
+        detail = ErrorDetail(message=str(refusal), type=error_type(refusal.status), code=refusal.code)
+        yield _event(ErrorBody(error=detail).model_dump())
+
+
+async def _chained(first: Said, rest: AsyncGenerator[Said, None]) -> AsyncIterator[Said]:
+    yield first
+    async for piece in rest:
+        yield piece
+
+
+def _delta(delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
+    return {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+
+
+def _event(value: dict[str, Any]) -> str:
+    return f"data: {json.dumps(value, ensure_ascii=False)}\n\n"
+
+
+def _name() -> str:
+    return f"chatcmpl-{secrets.token_hex(12)}"

@@ -1,0 +1,196 @@
+"""What the author wrote, over HTTP: passages by search, documents, and embeddings.
+
+Texts are cleaned as the index has them, so offsets of citations fit. They are read once: what is collected
+while the server runs shows after a restart.
+"""
+
+import base64
+import threading
+from collections.abc import Sequence
+from datetime import date
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from fastapi import APIRouter, Query, Request
+from pydantic import Field
+
+from llm_twin.inference.retrieve import search
+from llm_twin.ports import Embedder, VectorStore
+from llm_twin.reading import clean_documents
+from llm_twin.serving.protocol import HitShown
+from llm_twin.serving.refusals import Refusal, declared
+from llm_twin.serving.room import Room
+from llm_twin.serving.visitor import Authors, Seen, chosen, may_see
+from llm_twin.types import CleanDocument, Kind, Value, Where
+from llm_twin.workspace import Workspace
+
+MOST_INPUTS = 128
+
+
+class SearchRequest(Value):
+    """The body of POST /search; `author` left out is the twin's own."""
+
+    query: str = Field(min_length=1, max_length=4000)
+    limit: int = Field(10, ge=1, le=100)
+    author: str | None = None
+    kind: Kind | None = None
+    platform: str | None = None
+    published_from: date | None = None
+    published_to: date | None = None
+
+
+class SearchResponse(Value):
+    """Passages, best first; `nearest` is the cosine of the nearest one (-1: none)."""
+
+    hits: tuple[HitShown, ...]
+    nearest: float
+
+
+class DocumentLine(Value):
+    """A document in the list."""
+
+    id: str
+    author: str
+    kind: Kind
+    title: str
+    url: str | None
+    platform: str | None
+    published: date | None
+    characters: int
+
+
+class DocumentWhole(DocumentLine):
+    """A document with its cleaned text, which offsets of citations count in."""
+
+    text: str
+
+
+class DocumentPage(Value):
+    """Some documents, ordered by id; `total` is how many there are."""
+
+    total: int
+    documents: tuple[DocumentLine, ...]
+
+
+class EmbeddingsRequest(Value):
+    """The body of POST /v1/embeddings, as OpenAI has it; nothing is ever truncated."""
+
+    input: str | tuple[Annotated[str, Field(min_length=1)], ...]
+    model: str = ""
+    encoding_format: Literal["float", "base64"] = "float"
+    user: str | None = None
+
+
+class Embedding(Value):
+    """One vector of length 1: numbers, or the base64 of its little-endian float32."""
+
+    object: Literal["embedding"] = "embedding"
+    index: int
+    embedding: tuple[float, ...] | str
+
+
+class EmbeddingsUsage(Value):
+    """Tokens as the embedder counts them."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingsResponse(Value):
+    """The answer of POST /v1/embeddings."""
+
+    object: Literal["list"] = "list"
+    data: tuple[Embedding, ...]
+    model: str
+    usage: EmbeddingsUsage
+
+
+class Library:
+    """The clean documents of a workspace, read when they are first asked for."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace, self._lock = workspace, threading.Lock()
+        self._documents: dict[str, CleanDocument] | None = None
+
+    def documents(self, seen: Authors) -> dict[str, CleanDocument]:
+        """By id, in order; of the authors that may be seen alone."""
+        with self._lock:
+            if self._documents is None:
+                documents, _ = clean_documents(self._workspace)
+                self._documents = {d.document.id: d for d in sorted(documents, key=lambda d: d.document.id)}
+        return {k: d for k, d in self._documents.items() if may_see(seen, d.document.author)}
+
+
+def library_routes(
+    library: Library, store: VectorStore, embedder: Embedder, own: str, room: Room
+) -> APIRouter:
+    """The routes; work is done in `room`."""
+    router = APIRouter()
+
+    @router.post("/search", responses=declared(400, 413, 429), tags=["library"])
+    async def find(asked: SearchRequest, request: Request, seen: Seen) -> SearchResponse:
+        """The passages that have to do with a question, by meaning and by words."""
+        where = Where(
+            author=chosen(seen, asked.author, own),
+            **asked.model_dump(include={"kind", "platform", "published_from", "published_to"}),
+        )
+        found = await room.one(lambda: search(asked.query, store, embedder, where, asked.limit), request)
+        return SearchResponse(hits=tuple(map(HitShown.of, found.hits)), nearest=found.nearest)
+
+    @router.get("/documents", responses=declared(429), tags=["library"])
+    async def documents(
+        request: Request,
+        seen: Seen,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        offset: Annotated[int, Query(ge=0, le=10_000_000)] = 0,
+    ) -> DocumentPage:
+        """What was collected, a page at a time."""
+        found = list((await room.one(lambda: library.documents(seen), request)).values())
+        lines = tuple(DocumentLine(**_line(each)) for each in found[offset : offset + limit])
+        return DocumentPage(total=len(found), documents=lines)
+
+    @router.get("/documents/{document_id}", responses=declared(404, 429), tags=["library"])
+    async def document(document_id: str, request: Request, seen: Seen) -> DocumentWhole:
+        """One document, cleaned."""
+        found = (await room.one(lambda: library.documents(seen), request)).get(document_id)
+        if found is None:
+            raise Refusal(404, f"there is no document {document_id!r}", "document_not_found", "document_id")
+        return DocumentWhole(**_line(found), text=found.text)
+
+    @router.post("/v1/embeddings", responses=declared(400, 404, 413, 429), tags=["library"])
+    async def embeddings(asked: EmbeddingsRequest, request: Request) -> EmbeddingsResponse:
+        """Vectors of texts, by the embedder of the index."""
+        texts = (asked.input,) if isinstance(asked.input, str) else asked.input
+        _check(texts, asked.model, embedder.name)
+        return await room.one(lambda: _embedded(texts, embedder, asked.encoding_format), request)
+
+    return router
+
+
+def _check(texts: Sequence[str], model: str, name: str) -> None:
+    if model not in ("", name):
+        raise Refusal(404, f"there is no embedding model {model!r}, only {name}", "model_not_found", "model")
+    if not 1 <= len(texts) <= MOST_INPUTS or not all(texts):
+        raise Refusal(400, f"give 1 to {MOST_INPUTS} texts, none of them empty", "bad_request", "input")
+
+
+def _embedded(texts: Sequence[str], embedder: Embedder, encoding: str) -> EmbeddingsResponse:
+    vectors = embedder.embed(texts)
+    tokens = sum(len(embedder.token_offsets(text)) for text in texts)
+    data = tuple(Embedding(index=i, embedding=_encoded(row, encoding)) for i, row in enumerate(vectors))
+    usage = EmbeddingsUsage(prompt_tokens=tokens, total_tokens=tokens)
+    return EmbeddingsResponse(data=data, model=embedder.name, usage=usage)
+
+
+def _encoded(
+    row: "np.ndarray[tuple[int, ...], np.dtype[np.float32]]", encoding: str
+) -> tuple[float, ...] | str:
+    if encoding == "base64":
+        return base64.b64encode(row.astype("<f4").tobytes()).decode()
+    return tuple(row.tolist())
+
+
+def _line(found: CleanDocument) -> dict[str, Any]:
+    document = found.document
+    fields = {"id", "author", "kind", "title", "url", "platform", "published"}
+    return {**document.model_dump(include=fields), "characters": len(found.text)}

@@ -1,0 +1,224 @@
+"""The values of OpenAI's chat protocol, as far as they are honoured here; any other field is refused with 422.
+
+`user`, `metadata` and `store` are taken and not kept: they say nothing about the answer. Not covered: tools,
+several choices, log probabilities, images and audio.
+"""
+
+import json
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from llm_twin.types import Citation, Hit, Message, Role, Value
+
+MOST_MESSAGES = 64
+MOST_CHARACTERS = 200_000
+"""Of all messages together."""
+MOST_STOPS = 4
+MOST_TOKENS = 1_000_000
+
+
+class TextPart(Value):
+    """A part of a message; only text is understood."""
+
+    type: Literal["text"]
+    text: str
+
+
+class ChatMessage(Value):
+    """One turn. `twin` and `refusal` are taken back as they were sent out, and not used."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | tuple[TextPart, ...]
+    refusal: None = None
+    twin: Any = None
+
+    def plain(self) -> Message:
+        """The turn as the models take it."""
+        text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+        role: Role = "system" if self.role == "developer" else self.role
+        return Message(role=role, content=text)
+
+
+class StreamOptions(Value):
+    """`include_usage` asks for a last chunk with the counts of tokens."""
+
+    include_usage: bool = False
+    include_obfuscation: Literal[False] | None = None
+
+
+class JsonSchema(Value):
+    """A schema that the answer has to follow."""
+
+    name: str = Field(max_length=64)
+    schema_: dict[str, Any] = Field(alias="schema")
+    description: str | None = None
+    strict: bool | None = None
+
+
+class ResponseFormat(Value):
+    """Free text, or JSON that follows a schema."""
+
+    type: Literal["text", "json_schema"]
+    json_schema: JsonSchema | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> "ResponseFormat":
+        if (self.type == "json_schema") != (self.json_schema is not None):
+            raise ValueError("json_schema belongs to the type json_schema, and only there")
+        return self
+
+
+class ChatRequest(Value):
+    """The body of POST /v1/chat/completions. What is left out is as twin.toml's `[ask]` says; the seed is then 0."""
+
+    model: str = Field("", max_length=200)
+    """An id of GET /v1/models; empty is the twin."""
+    messages: tuple[ChatMessage, ...] = Field(min_length=1, max_length=MOST_MESSAGES)
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, gt=0, le=1)
+    max_tokens: int | None = Field(None, ge=1, le=MOST_TOKENS)
+    max_completion_tokens: int | None = Field(None, ge=1, le=MOST_TOKENS)
+    seed: int | None = Field(None, ge=0, lt=2**32)
+    stop: str | tuple[str, ...] | None = None
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    response_format: ResponseFormat | None = None
+    n: Literal[1] | None = None
+    user: str | None = None
+    metadata: dict[str, Any] | None = None
+    store: bool | None = None
+
+    @field_validator("stop")
+    @classmethod
+    def _few_stops(cls, stop: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+        stops = (stop,) if isinstance(stop, str) else stop or ()
+        if len(stops) > MOST_STOPS or not all(stops):
+            raise ValueError(f"at most {MOST_STOPS} stop sequences, none of them empty")
+        return stop
+
+    @model_validator(mode="after")
+    def _sound(self) -> "ChatRequest":
+        turns = self.turns()
+        if turns[-1].role != "user":
+            raise ValueError("the last message must be the user's")
+        if sum(len(turn.content) for turn in turns) > MOST_CHARACTERS:
+            raise ValueError(f"the messages have more than {MOST_CHARACTERS} characters")
+        if None not in (self.max_tokens, self.max_completion_tokens):
+            raise ValueError("give max_tokens or max_completion_tokens, not both")
+        if self.stream_options is not None and not self.stream:
+            raise ValueError("stream_options belong to a stream")
+        return self
+
+    def turns(self) -> list[Message]:
+        """The messages as the models take them."""
+        return [message.plain() for message in self.messages]
+
+    def stops(self) -> tuple[str, ...]:
+        """The texts at which the answer ends."""
+        return (self.stop,) if isinstance(self.stop, str) else self.stop or ()
+
+    def most_tokens(self, default: int) -> int:
+        """The most tokens of the answer."""
+        return self.max_completion_tokens or self.max_tokens or default
+
+    def schema_text(self) -> str | None:
+        """The JSON schema as a model takes it."""
+        form = self.response_format
+        return json.dumps(form.json_schema.schema_) if form and form.json_schema else None
+
+
+class Usage(Value):
+    """Tokens as the model counts them."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class HitShown(Value):
+    """A passage as it is shown: `text == document.text[start:end]` of GET /documents/{document_id}."""
+
+    chunk: str
+    document_id: str
+    title: str
+    heading: tuple[str, ...]
+    text: str
+    start: int
+    end: int
+    url: str | None
+    score: float
+
+    @classmethod
+    def of(cls, hit: Hit) -> "HitShown":
+        """The passage of a hit."""
+        chunk = hit.chunk
+        return cls(
+            chunk=chunk.id,
+            document_id=chunk.document_id,
+            title=chunk.title,
+            heading=chunk.heading,
+            text=chunk.text,
+            start=chunk.start,
+            end=chunk.end,
+            url=chunk.url,
+            score=hit.score,
+        )
+
+
+class TwinPart(Value):
+    """What this server adds to an answer: where it comes from. `mode` is "write", "quote" or "plain"."""
+
+    found: bool
+    mode: Literal["write", "quote", "plain"]
+    citations: tuple[Citation, ...] = ()
+    hits: tuple[HitShown, ...] = ()
+
+
+Finish = Literal["stop", "length", "content_filter"]
+
+
+class Reply(Value):
+    """The message of an answer that is not streamed."""
+
+    role: Literal["assistant"] = "assistant"
+    content: str
+    refusal: None = None
+    twin: TwinPart
+
+
+class Choice(Value):
+    """The only choice."""
+
+    index: Literal[0] = 0
+    message: Reply
+    finish_reason: Finish
+    logprobs: None = None
+
+
+class ChatResponse(Value):
+    """The answer of POST /v1/chat/completions that is not streamed."""
+
+    id: str
+    object: Literal["chat.completion"] = "chat.completion"
+    created: int
+    model: str
+    choices: tuple[Choice, ...]
+    usage: Usage
+
+
+class Model(Value):
+    """A model to ask; `about` says what it is."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int = 0
+    owned_by: str = "llm-twin"
+    about: str
+
+
+class ModelList(Value):
+    """The answer of GET /v1/models; the first is the default."""
+
+    object: Literal["list"] = "list"
+    data: tuple[Model, ...]

@@ -1,0 +1,126 @@
+"""Every way to say no, in the shape that OpenAI's clients read: {"error": {message, type, param, code}}.
+
+Nothing is ever ignored or shortened in silence: what cannot be done as asked is refused, and says why.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from llm_twin.errors import InputError, TwinError
+from llm_twin.types import Value
+
+
+class ErrorDetail(Value):
+    """What went wrong, and with which field."""
+
+    message: str
+    type: str
+    param: str | None = None
+    code: str | None = None
+
+
+class ErrorBody(Value):
+    """The body of every answer that is no success."""
+
+    error: ErrorDetail
+
+
+WORDS = {
+    400: "The request cannot be served as asked",
+    401: "A key is needed, or the one given is not known",
+    403: "This key may not see that, or the request comes from another site",
+    404: "There is no such thing",
+    405: "The path does not take this method",
+    413: "The body is too large",
+    415: "The body is not application/json",
+    421: "This host is not served here",
+    422: "A field is missing, unknown or out of range",
+    429: "All places are taken: try again after `Retry-After` seconds",
+    500: "Something failed on this side",
+    503: "Not ready",
+}
+_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
+
+class Refusal(Exception):
+    """A request that is turned away with `status`; `code` is for programs, `message` for people."""
+
+    def __init__(
+        self, status: int, message: str, code: str, param: str | None = None, retry_after: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status, self.code, self.param, self.retry_after = status, code, param, retry_after
+
+
+def declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The refusals of a route, for /openapi.json."""
+    every = (401, 403, 405, 415, 421, 422, 500, *statuses)
+    return {status: {"model": ErrorBody, "description": WORDS[status]} for status in sorted(set(every))}
+
+
+def error_type(status: int) -> str:
+    """OpenAI's name for the kind of error behind `status`."""
+    return _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
+
+
+def refuse(
+    status: int, message: str, code: str, param: str | None = None, headers: dict[str, str] | None = None
+) -> JSONResponse:
+    """The response of a refusal."""
+    detail = ErrorDetail(message=message, type=error_type(status), param=param, code=code)
+    return JSONResponse(ErrorBody(error=detail).model_dump(), status, headers)
+
+
+def as_refusal(error: TwinError) -> Refusal:
+    """What a TwinError is over HTTP: 400 where the caller can put it right, else 500."""
+    told = " - ".join(part for part in (str(error), error.way_out) if part)
+    if isinstance(error, InputError):
+        return Refusal(400, told, "bad_request")
+    return Refusal(500, told, "failed")
+
+
+def install(app: FastAPI, count: Callable[[str], None]) -> None:
+    """Answer every failure of `app` in this shape; `count` is told the code of each."""
+
+    async def refused(request: Request, error: Exception) -> JSONResponse:
+        known = as_refusal(error) if isinstance(error, TwinError) else error
+        assert isinstance(known, Refusal)
+        count(known.code)
+        wait = {"retry-after": str(known.retry_after)} if known.retry_after else None
+        return refuse(known.status, str(known), known.code, known.param, wait)
+
+    async def malformed(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        count("invalid_request")
+        message, param = _first(error)
+        return refuse(422, message, "invalid_request", param)
+
+    async def plain(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        count(f"http_{error.status_code}")
+        headers = dict(error.headers) if error.headers else None
+        return refuse(error.status_code, str(error.detail), f"http_{error.status_code}", headers=headers)
+
+    async def unforeseen(request: Request, error: Exception) -> JSONResponse:
+        count("unforeseen")
+        return refuse(500, "something failed on this side; the server's log has more", "unforeseen")
+
+    app.add_exception_handler(Refusal, refused)
+    app.add_exception_handler(TwinError, refused)
+    app.add_exception_handler(RequestValidationError, malformed)
+    app.add_exception_handler(HTTPException, plain)
+    app.add_exception_handler(Exception, unforeseen)
+
+
+def _first(error: RequestValidationError) -> tuple[str, str | None]:
+    """The first mistake, and the field it is in."""
+    first = error.errors()[0]
+    place = ".".join(str(step) for step in first["loc"][1:])
+    if first["type"] == "extra_forbidden":
+        return f"{place} is not supported", place
+    return (f"{place}: {first['msg']}" if place else str(first["msg"])), place or None

@@ -1,0 +1,176 @@
+"""What a model of the API says: from a request to pieces of text and, last, how it ended and what it rests on.
+
+Four ids: the twin with passages (`wren-marlow`), in the author's own sentences (`wren-marlow:quote`), without
+passages (`wren-marlow:plain`), and the base model. Weights load when they are first asked. Not covered: keeping
+all of a long conversation: the twin with passages keeps the newest turns that fit a third of `[ask] budget_tokens`.
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from llm_twin import pipeline, prompts, wiring
+from llm_twin.errors import InputError, TwinError
+from llm_twin.inference.answer import SYSTEM_PROMPT, Answering, stream
+from llm_twin.ports import ChatModel, Embedder, Progress, VectorStore, silent
+from llm_twin.serving.protocol import ChatRequest, Finish, HitShown, Model, TwinPart, Usage
+from llm_twin.serving.refusals import Refusal
+from llm_twin.serving.watched import Watched
+from llm_twin.text import slug
+from llm_twin.types import Answer, Message, Sampling
+from llm_twin.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Ending:
+    """The last thing of an answer."""
+
+    finish: Finish
+    usage: Usage
+    twin: TwinPart
+
+
+Said = str | Ending
+
+
+class Speech:
+    """The ports behind the chat routes, opened once; `mode` is "write" or "quote" (no model is ever loaded)."""
+
+    def __init__(self, workspace: Workspace, mode: str = "", progress: Progress = silent) -> None:
+        if not workspace.vectors.exists():
+            raise InputError(f"{workspace.home} has no index", "make it: twin index")
+        self.workspace, self.settings = workspace, workspace.settings.ask
+        self.mode = mode or self.settings.mode
+        self.author, self.twin = workspace.author, slug(workspace.author)
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._open: dict[str, ChatModel] = {}
+        if self.mode == "write":
+            self._opened(self.twin)  # a twin that cannot be loaded is told now, not at the first question
+        self.embedder: Embedder = wiring.open_embedder(workspace, progress)
+        self.store: VectorStore = wiring.open_vectors(workspace, self.embedder.dimension)
+
+    def models(self, authors: frozenset[str] | None) -> list[Model]:
+        """The models that may be asked by who may see `authors` (None: everyone); the default comes first."""
+        own = authors is None or self.author in authors
+        who = self.author
+        twin = Model(id=self.twin, about=f"{who}'s twin, from passages by {who}, in mode {self.mode}")
+        quote = Model(id=f"{self.twin}:quote", about=f"{who}'s own sentences, word for word")
+        plain = Model(id=f"{self.twin}:plain", about=f"{who}'s twin without passages")
+        base = Model(id=self.workspace.settings.models.chat, about="the base model, without passages")
+        if self.mode == "quote":
+            return [twin, quote] if own else []
+        return [twin, quote, plain, base] if own else [base]
+
+    def known(self, model: str, authors: frozenset[str] | None) -> str:
+        """The id of the model asked for; raises Refusal (404) for one that is not there for this caller."""
+        ids = [each.id for each in self.models(authors)]
+        if (model or self.twin) not in ids:
+            raise Refusal(404, f"there is no model {model or self.twin!r}", "model_not_found", "model")
+        return model or self.twin
+
+    def say(self, asked: ChatRequest, model: str) -> Iterator[Said]:
+        """Pieces of the answer of `model` (an id of `models`), then its Ending. Closing it stops the model."""
+        mode = "quote" if model.endswith(":quote") or self.mode == "quote" else "write"
+        sampling = self._sampling(asked)
+        if model == self.twin or mode == "quote":
+            yield from self._from_passages(asked, mode, sampling)
+        else:
+            yield from self._plain(asked, model, sampling)
+
+    def check(self, asked: ChatRequest, model: str) -> None:
+        """Raise Refusal for what this model cannot do, before it is started."""
+        if model not in (self.twin, f"{self.twin}:quote"):
+            return
+        hint = f"ask {self.twin}:plain, or the base model"
+        if any(turn.role == "system" for turn in asked.turns()):
+            raise Refusal(400, f"the twin brings its own system prompt; {hint}", "unsupported", "messages")
+        if asked.schema_text():
+            raise Refusal(400, f"cited text follows no JSON schema; {hint}", "unsupported", "response_format")
+        if asked.stops() and (self.mode == "quote" or model != self.twin):
+            raise Refusal(400, "sentences that are quoted have no stop", "unsupported", "stop")
+
+    def ready(self) -> dict[str, str]:
+        """What is open; raises TwinError where the index no longer answers."""
+        self.store.search_words("ready", 1)
+        trained = pipeline.twin_folder(self.workspace)
+        return {"index": "open", "twin": trained.name if trained else "the base model: no twin was trained"}
+
+    def close(self) -> None:
+        """Free the models and the index."""
+        self.store.close()
+        for model in self._open.values():
+            model.close()
+
+    def _sampling(self, asked: ChatRequest) -> Sampling:
+        default = self.settings
+        return Sampling(
+            max_tokens=asked.most_tokens(default.max_tokens),
+            temperature=default.temperature if asked.temperature is None else asked.temperature,
+            top_p=default.top_p if asked.top_p is None else asked.top_p,
+            seed=asked.seed or 0,
+            json_schema=asked.schema_text(),
+        )
+
+    def _from_passages(self, asked: ChatRequest, mode: str, sampling: Sampling) -> Iterator[Said]:
+        *history, question = asked.turns()
+        model = Watched(self._model(self.twin), asked.stops()) if mode == "write" else None
+        using = Answering(
+            author=self.author,
+            store=self.store,
+            embedder=self.embedder,
+            model=model,
+            mode=mode,
+            sampling=sampling,
+            budget=self.settings.budget_tokens,
+            passages=self.settings.passages,
+        )
+        for piece in stream(question.content, using, history):
+            if isinstance(piece, str):
+                yield piece
+            else:
+                yield self._ending(piece, model)
+
+    def _ending(self, answer: Answer, model: Watched | None) -> Ending:
+        shown = tuple(HitShown.of(hit) for hit in answer.hits)
+        part = TwinPart(found=answer.found, mode=answer.mode, citations=answer.citations, hits=shown)
+        if model is not None and model.asked:
+            return Ending(model.finish(), model.usage(), part)
+        # No model was asked, so the embedder's tokens are the only ones there are.
+        read, written = (len(self.embedder.token_offsets(t)) for t in (answer.question, answer.text))
+        return Ending("stop", _usage(read, written), part)
+
+    def _plain(self, asked: ChatRequest, name: str, sampling: Sampling) -> Iterator[Said]:
+        model = Watched(self._model(name), asked.stops())
+        turns: Sequence[Message] = asked.turns()
+        if name.startswith(self.twin) and all(turn.role != "system" for turn in turns):
+            system = prompts.render(SYSTEM_PROMPT, author=self.author)
+            turns = [Message(role="system", content=system), *turns]
+        yield from model.stream(turns, sampling)
+        yield Ending(model.finish(), model.usage(), TwinPart(found=False, mode="plain"))
+
+    def _model(self, name: str) -> ChatModel:
+        """The chat model behind an id; that it cannot be opened is not the caller's fault."""
+        try:
+            return self._opened(name)
+        except InputError as error:
+            raise TwinError(str(error), error.way_out) from error
+
+    def _opened(self, name: str) -> ChatModel:
+        folder = self._folder("twin" if name.startswith(self.twin) else "base")
+        with self._lock:
+            if str(folder) not in self._open:
+                self._open[str(folder)] = wiring.open_chat(self.workspace, folder)
+            return self._open[str(folder)]
+
+    def _folder(self, kind: Literal["twin", "base"]) -> Path:
+        trained = pipeline.twin_folder(self.workspace) if kind == "twin" else None
+        if trained is not None:
+            return trained
+        return wiring.pull_model(self.workspace, self.workspace.settings.models.chat, self._progress)
+
+
+def _usage(read: int, written: int) -> Usage:
+    return Usage(prompt_tokens=read, completion_tokens=written, total_tokens=read + written)

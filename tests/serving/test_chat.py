@@ -1,0 +1,130 @@
+"""The chat routes: OpenAI's shapes, whole and streamed, with where an answer comes from."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from starlette.testclient import TestClient
+
+QUESTION = "What does salt do to a bearing in the watchroom clock?"
+Client = Callable[..., TestClient]
+Ask = Callable[..., Any]
+
+
+def events(client: TestClient, **more: Any) -> list[Any]:
+    found = []
+    with client.stream(
+        "POST",
+        "/v1/chat/completions",
+        json={"messages": [{"role": "user", "content": QUESTION}], "stream": True, **more},
+    ) as response:
+        assert response.status_code == 200
+        assert response.headers["content-type"].startswith("text/event-stream")
+        for line in response.iter_lines():
+            if line:
+                found.append(line.removeprefix("data: "))
+    assert found[-1] == "[DONE]"
+    return [json.loads(each) for each in found[:-1]]
+
+
+def test_models_are_listed_default_first(client: Client) -> None:
+    ids = [each["id"] for each in client().get("/v1/models").json()["data"]]
+    assert ids[:3] == ["wren-marlow", "wren-marlow:quote", "wren-marlow:plain"]
+    assert len(ids) == 4
+
+
+def test_an_answer_names_its_passages(client: Client, ask: Ask) -> None:
+    body = ask(client()).json()
+    choice = body["choices"][0]
+    assert body["object"] == "chat.completion"
+    assert choice["finish_reason"] == "stop"
+    assert "bearing" in choice["message"]["content"]
+    twin = choice["message"]["twin"]
+    assert twin["found"] and twin["mode"] == "write" and twin["hits"]
+    usage = body["usage"]
+    assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"] > 0
+
+
+def test_a_hit_is_a_span_of_its_document(client: Client, ask: Ask) -> None:
+    made = client()
+    for hit in ask(made).json()["choices"][0]["message"]["twin"]["hits"]:
+        document = made.get(f"/documents/{hit['document_id']}").json()
+        assert document["author"] == "Wren Marlow"
+        assert document["text"][hit["start"] : hit["end"]] == hit["text"]
+
+
+def test_a_stream_has_role_text_end_usage(client: Client) -> None:
+    first, *middle, end, usage = events(client(), stream_options={"include_usage": True})
+    assert first["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+    assert len(middle) > 1
+    assert end["choices"][0] == {"index": 0, "delta": {}, "logprobs": None, "finish_reason": "stop"}
+    assert end["twin"]["hits"]
+    assert usage["choices"] == [] and usage["usage"]["completion_tokens"] > 0
+
+
+def test_a_stream_says_what_the_whole_answer_says(client: Client, ask: Ask) -> None:
+    made = client()
+    streamed = "".join(e["choices"][0]["delta"].get("content", "") for e in events(made))
+    assert streamed == ask(made).json()["choices"][0]["message"]["content"]
+
+
+def test_plain_has_no_passages(client: Client, ask: Ask) -> None:
+    message = ask(client(), model="wren-marlow:plain").json()["choices"][0]["message"]
+    assert message["twin"] == {"found": False, "mode": "plain", "citations": [], "hits": []}
+
+
+def test_quote_is_word_for_word(client: Client, ask: Ask) -> None:
+    message = ask(client(), model="wren-marlow:quote").json()["choices"][0]["message"]
+    assert message["twin"]["mode"] == "quote"
+    sentence = message["content"].partition(" [")[0]
+    assert any(sentence in hit["text"] for hit in message["twin"]["hits"])
+
+
+def test_max_tokens_and_stop_are_honoured(client: Client, ask: Ask) -> None:
+    made = client()
+    short = ask(made, model="wren-marlow:plain", max_tokens=3).json()
+    assert short["choices"][0]["finish_reason"] == "length"
+    assert short["usage"]["completion_tokens"] == 3
+    stopped = ask(made, model="wren-marlow:plain", stop=["bearing"]).json()["choices"][0]
+    assert stopped["message"]["content"] == "Salt gets into every "
+    assert stopped["finish_reason"] == "stop"
+
+
+def test_a_stop_leaves_the_twin_its_citations(client: Client, ask: Ask) -> None:
+    choice = ask(client(), stop="I grease").json()["choices"][0]
+    assert "grease" not in choice["message"]["content"]
+    assert choice["message"]["twin"]["hits"]
+
+
+def test_what_is_not_supported_is_refused(client: Client, ask: Ask) -> None:
+    made = client()
+    refused = [{"n": 2}, {"tools": []}, {"logprobs": True}, {"temperature": 9}, {"stop": ["", "a"]}]
+    refused += [{"max_tokens": 0}, {"stream_options": {"include_usage": True}}, {"unheard_of": 1}]
+    for more in refused:
+        response = ask(made, **more)
+        assert response.status_code == 422, more
+        assert response.json()["error"].keys() == {"message", "type", "param", "code"}
+    assert ask(made, user="someone", metadata={"a": "b"}, store=False).status_code == 200
+
+
+def test_the_twin_takes_no_system_prompt_and_no_schema(client: Client, ask: Ask) -> None:
+    made = client()
+    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": QUESTION}]
+    assert made.post("/v1/chat/completions", json={"messages": turns}).json()["error"]["param"] == "messages"
+    plain = {"messages": turns, "model": "wren-marlow:plain"}
+    assert made.post("/v1/chat/completions", json=plain).status_code == 200
+    form = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}}
+    assert ask(made, response_format=form).json()["error"]["param"] == "response_format"
+
+
+def test_too_long_is_refused_whole(client: Client, ask: Ask) -> None:
+    made = client()
+    assert ask(made, model="wren-marlow:plain", max_tokens=100_000).status_code == 400
+    assert ask(made, "word " * 50_000).status_code == 422
+    many = [{"role": "user", "content": "a"}] * 65
+    assert made.post("/v1/chat/completions", json={"messages": many}).status_code == 422
+
+
+def test_an_unknown_model_is_404(client: Client, ask: Ask) -> None:
+    response = ask(client(), model="someone-else")
+    assert (response.status_code, response.json()["error"]["code"]) == (404, "model_not_found")
