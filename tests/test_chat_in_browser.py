@@ -24,7 +24,7 @@ FLAGS = [
     "--no-first-run",
     "--disable-background-networking",
 ]
-QUESTION = "What does salt do to a bearing in the watchroom clock?"
+QUESTION = "She tells the tide, which on Stennick is the more useful of the 2: why?"
 SIZES = {"phone": (360, 740), "wide": (1280, 800)}
 SERVE = """
 import sys, time
@@ -38,22 +38,23 @@ from llm_twin.workspace import Workspace
 class Slow(ScriptedChat):
     def stream(self, messages, sampling):
         for piece in super().stream(messages, sampling):
-            time.sleep(0.2 if "slowly" in messages[-1].content else 0)
+            time.sleep(0.2 if "quite-slowly" in messages[-1].content else 0)
             yield piece
 
 def said(messages):
     asked = messages[-1].content
-    if "slowly" in asked:
+    if "quite-slowly" in asked:
         return "word " * 200
-    if "watchroom" in asked:
-        return "**Salt** gets into every bearing. I grease them twice a year, and I note it in the log book."
+    if "Stennick" in asked:
+        return "**Perpetua** hangs on the north wall of the oil store and she's got 1 hand. She doesn't tell the time."
     return asked
 
-articles, hostile, home = map(Path, sys.argv[1:])
-wiring.open_embedder = lambda workspace, progress=None: HashEmbedder()
+articles, other, hostile, home = map(Path, sys.argv[1:])
+wiring.open_embedder = lambda workspace, progress=None: HashEmbedder(1024)
 wiring.pull_model = lambda workspace, name, progress=None: Path(name)
 wiring.open_chat = lambda workspace, folder: Slow(said)
 sources = [{"location": str(articles)}, {"location": str(hostile)}]
+sources += [{"location": str(other), "author": "Edmund Hale"}]
 workspace = Workspace(home, Settings(author="Wren Marlow", sources=sources))
 pipeline.collect(workspace)
 pipeline.index(workspace)
@@ -84,14 +85,8 @@ def served(tmp_path_factory: pytest.TempPathFactory, hostile: list[str]) -> Iter
     for number, payload in enumerate(hostile[:12]):
         title = " ".join(payload.split())
         (texts / f"{number}.md").write_text(f"# {title}\n\nA hostile lathe, number {number}.\n\n{payload}\n")
-    command = [
-        sys.executable,
-        "-c",
-        SERVE,
-        str(EXAMPLES / "marlow" / "articles"),
-        str(texts),
-        str(folder / "home"),
-    ]
+    given = [EXAMPLES / "marlow" / "articles", EXAMPLES / "background" / "hale", texts, folder / "home"]
+    command = [sys.executable, "-c", SERVE, *map(str, given)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout
     yield Served(process.stdout.readline().strip(), folder / "home")
@@ -186,14 +181,14 @@ def test_a_conversation_is_kept_and_a_citation_opens_its_passage(page: Any) -> N
     assert faults(page) == []
     turn = ask(page, QUESTION)
     expect(turn.get_by_role("heading", name=QUESTION)).to_be_visible()
-    expect(turn.locator(".words strong")).to_have_text("Salt")
+    expect(turn.locator(".words strong")).to_have_text("Perpetua")
     assert faults(page) == []
     cite = turn.locator("button.cite").first
     cite.focus()
     page.keyboard.press("Enter")
     mark = page.locator("#passage mark")
     expect(mark).to_be_in_viewport()
-    expect(mark).to_contain_text("bearing")
+    expect(mark).to_contain_text("Perpetua hangs")
     assert faults(page) == []
     page.keyboard.press("Escape")
     expect(cite).to_be_focused()
@@ -205,7 +200,7 @@ def test_a_conversation_is_kept_and_a_citation_opens_its_passage(page: Any) -> N
     expect(turn).to_be_visible()
     page.reload()
     expect(page.locator("#empty")).to_be_visible()
-    if not page.locator("#history").get_attribute("open") and page.viewport_size["width"] < 1000:
+    if page.viewport_size["width"] < 1000:
         page.locator("#history summary").click()
     page.locator("#conversations").get_by_role("button", name=QUESTION, exact=True).click()
     expect(page.locator(".turn button.cite").first).to_be_visible()
@@ -217,7 +212,7 @@ def test_a_conversation_is_kept_and_a_citation_opens_its_passage(page: Any) -> N
 def test_an_answer_is_stopped_asked_again_and_its_question_edited(page: Any) -> None:
     from playwright.sync_api import expect
 
-    page.get_by_label("Your question", exact=True).fill("Tell me slowly of the watchroom")
+    page.get_by_label("Your question", exact=True).fill(f"quite-slowly: {QUESTION}")
     page.keyboard.press("Enter")
     turn = page.locator(".turn")
     expect(turn.locator(".words")).to_contain_text("word word")
@@ -230,11 +225,11 @@ def test_an_answer_is_stopped_asked_again_and_its_question_edited(page: Any) -> 
     page.keyboard.press("Enter")
     expect(turn.locator("h2")).to_have_text(QUESTION)
     whole(turn)
-    expect(turn).to_contain_text("I grease them twice a year")
+    expect(turn).to_contain_text("the north wall of the oil store")
     turn.get_by_role("button", name="Ask again").click()
     whole(turn)
     expect(turn).to_have_count(1)
-    expect(turn).to_contain_text("I grease them twice a year")
+    expect(turn).to_contain_text("the north wall of the oil store")
 
 
 def test_opinions_reach_the_journal(wide: Any, served: Served) -> None:
@@ -247,14 +242,14 @@ def test_opinions_reach_the_journal(wide: Any, served: Served) -> None:
     expect(turn.get_by_role("button", name="Good answer")).to_have_attribute("aria-pressed", "true")
     turn.get_by_role("button", name="How I'd have said it").click()
     turn.get_by_label("The answer as you would have given it").fill(
-        "Salt eats them. <img src=x onerror=alert(1)>"
+        "She tells the tide. <img src=x onerror=alert(1)>"
     )
     turn.get_by_role("button", name="Keep").click()
     expect(turn).to_contain_text("Kept. Thank you.")
     thumb, edit = served.feedback()[before:]
     assert (thumb.model, thumb.question, thumb.thumb, thumb.edit) == ("wren-marlow", QUESTION, "up", None)
-    assert "bearing" in thumb.answer
-    assert (edit.thumb, edit.edit) == (None, "Salt eats them. <img src=x onerror=alert(1)>")
+    assert "north wall" in thumb.answer
+    assert (edit.thumb, edit.edit) == (None, "She tells the tide. <img src=x onerror=alert(1)>")
 
 
 def test_a_short_answer_has_no_voice_and_says_so(wide: Any) -> None:
@@ -288,7 +283,7 @@ def test_two_models_answer_side_by_side(page: Any) -> None:
     choose(page, other="wren-marlow:plain", theme="dark")
     turn = ask(page, QUESTION, answers=2)
     expect(turn.locator("h3").first).to_have_text("wren-marlow")
-    expect(turn.get_by_label("Answer of wren-marlow:plain")).to_contain_text("twice a year")
+    expect(turn.get_by_label("Answer of wren-marlow:plain")).to_contain_text("the north wall")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 22, 27)"
     assert faults(page) == []
 
@@ -346,12 +341,9 @@ def test_hostile_documents_are_texts(wide: Any, served: Served) -> None:
     assert "hostile lathe" in shown and "owned" in shown
 
 
-def test_a_key_is_asked_for_in_words(wide: Any) -> None:
+def test_a_key_is_sent_along_and_not_kept(wide: Any) -> None:
     from playwright.sync_api import expect
 
-    refusal = {"error": {"message": "a key is needed", "type": "x", "param": None, "code": "x"}}
-    wide.route("**/documents?*", lambda route: route.fulfill(status=200, json={"total": 0, "documents": []}))
-    wide.route("**/search", lambda route: route.fulfill(status=200, json={"hits": []}))
     wide.get_by_role("button", name="Settings").click()
     wide.get_by_label("Key").fill("secret")
     sent: list[str | None] = []
@@ -359,5 +351,5 @@ def test_a_key_is_asked_for_in_words(wide: Any) -> None:
     wide.get_by_role("button", name="Done").click()
     expect(wide.locator("#settings")).to_be_hidden()
     ask(wide, QUESTION)
-    assert sent and set(sent) == {"Bearer secret"}, refusal
+    assert sent and set(sent) == {"Bearer secret"}
     assert wide.evaluate("JSON.stringify(localStorage)").count("secret") == 0

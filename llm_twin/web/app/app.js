@@ -47,5 +47,5 @@ settings.start(() => {
 });
 window.addEventListener("hashchange", route);
 route();
-await settings.load();
+await settings.ready();
 await chat.examples();

@@ -147,10 +147,11 @@ function enterSends(text, send) {
   });
 }
 
-function send(event) {
+async function send(event) {
   event.preventDefault();
+  await settings.ready();
   const question = $("question").value.trim();
-  if (!question || running) return;
+  if (!question || running || !settings.asked().length) return; // the words stay where they are
   $("question").value = "";
   ask(question);
 }

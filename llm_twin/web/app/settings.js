@@ -24,7 +24,14 @@ function withRetrieval(model) {
   return !chosen.retrieval && known.includes(plain) ? plain : model;
 }
 
-export async function load() {
+let loading = null;
+
+/** Load the settings and the models; whoever asks early waits for the same load. */
+export function ready() {
+  return (loading ||= load());
+}
+
+async function load() {
   try {
     chosen = { ...chosen, ...JSON.parse(localStorage.getItem(PLACE) || "{}") };
   } catch {
@@ -78,7 +85,8 @@ export function start(changed) {
   $("settings").addEventListener("close", async () => {
     if ($("key").value === api.key()) return;
     api.setKey($("key").value.trim());
-    await load();
+    loading = load();
+    await loading;
     changed();
   });
 }
