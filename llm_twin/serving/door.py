@@ -7,6 +7,7 @@ path asks for one but those in `open_paths`.
 
 from collections.abc import Callable
 
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -16,11 +17,8 @@ from llm_twin.serving.refusals import refuse
 
 MOST_BYTES = 1 << 20
 """Of a body."""
+_TOO_LARGE = f"a body has at most {MOST_BYTES} bytes"
 _WRITING = ("POST", "PUT", "PATCH", "DELETE")
-
-
-class _TooLarge(Exception):
-    """The body went over MOST_BYTES while it was read."""
 
 
 class Door:
@@ -43,23 +41,16 @@ class Door:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started = False
 
         async def guarded(message: Message) -> None:
-            nonlocal started
             if message["type"] == "http.response.start":
-                started = True
                 self.answered(_route(scope), message["status"])
                 extra = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
                 message = {**message, "headers": [*message.get("headers", []), *extra]}
             await send(message)
 
-        try:
-            refusal = self._refusal(scope)
-            await (refusal or self.app)(scope, _limited(receive), guarded)
-        except _TooLarge:
-            if not started:
-                await _too_large()(scope, receive, guarded)
+        refusal = self._refusal(scope)
+        await (refusal or self.app)(scope, _limited(receive), guarded)
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
@@ -111,14 +102,14 @@ def _limited(receive: Receive) -> Receive:
         message = await receive()
         read += len(message.get("body", b""))
         if read > MOST_BYTES:
-            raise _TooLarge
+            raise HTTPException(413, _TOO_LARGE)  # the one error that the body's reader lets pass
         return message
 
     return limited
 
 
 def _too_large() -> Response:
-    return refuse(413, f"a body has at most {MOST_BYTES} bytes", "too_large")
+    return refuse(413, _TOO_LARGE, "too_large")
 
 
 def _length(headers: dict[str, str]) -> int:

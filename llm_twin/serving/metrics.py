@@ -20,23 +20,22 @@ class Metrics:
     """One server's counters, in a registry of its own."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        known = {"registry": self.registry}
-        self._requests = Counter("twin_requests", "Requests answered", ("route", "status"), **known)
-        self._errors = Counter("twin_errors", "Refusals and failures", ("code",), **known)
-        self._tokens = Counter("twin_tokens", "Tokens read and written", ("kind",), **known)
-        self._first = Histogram(
-            "twin_first_token_seconds", "Until the first piece, waiting included", buckets=_FIRST, **known
-        )
-        self._speed = Histogram("twin_tokens_per_second", "Of one answer", buckets=_SPEED, **known)
-        self._memory = Gauge("twin_resident_memory_bytes", "Resident memory", **known)
-        self._memory.set_function(_resident)
+        self.registry = here = CollectorRegistry()
+        self._requests = Counter("twin_requests", "Requests answered", ("route", "status"), registry=here)
+        self._errors = Counter("twin_errors", "Refusals and failures", ("code",), registry=here)
+        self._tokens = Counter("twin_tokens", "Tokens read and written", ("kind",), registry=here)
+        until_first = "Until the first piece of an answer, waiting included"
+        self._first = Histogram("twin_first_token_seconds", until_first, buckets=_FIRST, registry=here)
+        self._speed = Histogram("twin_tokens_per_second", "Of one answer", buckets=_SPEED, registry=here)
+        memory = Gauge("twin_resident_memory_bytes", "Resident memory", registry=here)
+        memory.set_function(_resident)
 
     def watch(self, room: Room) -> None:
         """Tell how full `room` is."""
-        for name, about in (("running", "Jobs that run"), ("waiting", "Jobs that wait for a place")):
-            gauge = Gauge(f"twin_{room.name}_{name}", about, registry=self.registry)
-            gauge.set_function(lambda name=name: getattr(room, name))
+        running = Gauge(f"twin_{room.name}_running", "Jobs that run", registry=self.registry)
+        running.set_function(lambda: room.running)
+        waiting = Gauge(f"twin_{room.name}_waiting", "Jobs that wait for a place", registry=self.registry)
+        waiting.set_function(lambda: room.waiting)
 
     def answered(self, route: str, status: int) -> None:
         """Count a response."""

@@ -44,6 +44,12 @@ def settings() -> Settings:
     return Settings(author=OWN, sources=sources)  # type: ignore[arg-type]
 
 
+@pytest.fixture(name="stand_in")
+def stand_in_fixture(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
+    """Puts a stand-in in the place of every chat model."""
+    return lambda chat: stand_in(monkeypatch, chat)
+
+
 def stand_in(patch: pytest.MonkeyPatch, chat: Any) -> None:
     patch.setattr(wiring, "open_embedder", lambda workspace, progress=None: HashEmbedder())
     patch.setattr(wiring, "pull_model", lambda workspace, name, progress=None: Path(name))

@@ -1,0 +1,133 @@
+"""The real server and OpenAI's own client: whole, streamed, broken off, and full."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+import uvicorn
+
+from llm_twin.adapters.standins import ScriptedChat
+from llm_twin.local_app import listening
+from llm_twin.serving.app import Options, create_app
+from llm_twin.types import Message, Sampling
+from llm_twin.workspace import Workspace
+
+pytestmark = pytest.mark.slow
+QUESTION = [{"role": "user", "content": "What does salt do to a bearing in the watchroom clock?"}]
+Serve = Callable[..., Any]
+
+
+class Slow(ScriptedChat):
+    """Writes words for half a minute; tells when it begins and when it is stopped."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda messages: "word", context=100_000)
+        self.begun, self.stopped = threading.Event(), threading.Event()
+
+    def stream(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[str]:
+        self.begun.set()
+        try:
+            for number in range(3000):
+                yield f"word{number} "
+                time.sleep(0.01)
+            raise AssertionError("nobody stopped it")
+        finally:
+            self.stopped.set()
+
+
+@pytest.fixture
+def serving(workspace: Workspace, stand_in: Callable[[Any], None]) -> Serve:
+    """A maker of running servers: their address, while the context is open."""
+
+    @contextmanager
+    def run(chat: Any, **options: Any) -> Iterator[str]:
+        stand_in(chat)
+        app = create_app(workspace, Options(**options), page=Path("none"))
+        with listening("127.0.0.1", 0) as socket:
+            server = uvicorn.Server(uvicorn.Config(app, http="h11", ws="none", log_config=None))
+            thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]})
+            thread.start()
+            try:
+                yield f"http://127.0.0.1:{socket.getsockname()[1]}"
+            finally:
+                server.should_exit = True
+                thread.join()
+
+    return run
+
+
+def said(messages: Sequence[Message]) -> str:
+    return "Salt gets into every bearing. I grease them twice a year, and I note it."
+
+
+def test_openais_client_understands_it(serving: Serve) -> None:
+    with serving(ScriptedChat(said)) as url, openai.OpenAI(base_url=f"{url}/v1", api_key="none") as client:
+        model = client.models.list().data[0].id
+        whole = client.chat.completions.create(model=model, messages=QUESTION)
+        assert whole.choices[0].finish_reason == "stop"
+        assert whole.choices[0].message.model_extra["twin"]["hits"]
+        options = {"include_usage": True}
+        with client.chat.completions.create(
+            model=model, messages=QUESTION, stream=True, stream_options=options
+        ) as chunks:
+            found = list(chunks)
+        text = "".join(c.choices[0].delta.content or "" for c in found if c.choices)
+        assert text == whole.choices[0].message.content
+        assert found[-1].usage == whole.usage
+        assert found[-2].model_extra["twin"]["found"]
+        vector = client.embeddings.create(model="hash-64", input="salt").data[0].embedding
+        assert len(vector) == 64
+        with pytest.raises(openai.UnprocessableEntityError) as refused:
+            client.chat.completions.create(model=model, messages=QUESTION, n=2)
+        assert refused.value.param == "n"
+        with pytest.raises(openai.NotFoundError):
+            client.chat.completions.create(model="nobody", messages=QUESTION)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_leaves_stops_the_model(serving: Serve, stream: bool) -> None:
+    chat = Slow()
+    body = {"model": "wren-marlow:plain", "messages": QUESTION, "stream": stream}
+    with serving(chat) as url:
+        if stream:
+            with httpx.stream("POST", f"{url}/v1/chat/completions", json=body) as response:
+                lines = response.iter_lines()
+                next(lines)
+        else:
+            with pytest.raises(httpx.ReadTimeout):
+                httpx.post(f"{url}/v1/chat/completions", json=body, timeout=1)
+        assert chat.begun.is_set()
+        assert chat.stopped.wait(20)
+
+
+def test_a_full_server_says_when_to_come_again(serving: Serve) -> None:
+    chat = Slow()
+    body = {"model": "wren-marlow:plain", "messages": QUESTION, "stream": True}
+    with serving(chat, max_concurrent=1, queue=0) as url:
+        with httpx.stream("POST", f"{url}/v1/chat/completions", json=body) as response:
+            lines = response.iter_lines()  # which closes the response when it is thrown away
+            next(lines)
+            full = httpx.post(f"{url}/v1/chat/completions", json=body)
+            assert (full.status_code, full.json()["error"]["code"]) == (429, "busy")
+            assert int(full.headers["retry-after"]) > 0
+            assert "twin_chat_running 1.0" in httpx.get(f"{url}/metrics").text
+        assert chat.stopped.wait(20)
+
+
+def test_many_searches_at_once_find_what_one_finds(serving: Serve) -> None:
+    words = ["salt", "clock", "tools", "stove", "bell", "lathe", "rain", "light"] * 8
+    with serving(ScriptedChat(said), queue=100) as url, httpx.Client(timeout=60) as client:
+
+        def find(word: str) -> Any:
+            return client.post(f"{url}/search", json={"query": word}).json()["hits"]
+
+        alone = [find(word) for word in words]
+        with ThreadPoolExecutor(8) as threads:
+            assert list(threads.map(find, words)) == alone
