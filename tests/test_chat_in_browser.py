@@ -252,13 +252,23 @@ def test_opinions_reach_the_journal(wide: Any, served: Served) -> None:
     assert (edit.thumb, edit.edit) == (None, "She tells the tide. <img src=x onerror=alert(1)>")
 
 
-def test_a_short_answer_has_no_voice_and_says_so(wide: Any) -> None:
+def test_the_authors_own_words_sound_like_the_author(wide: Any) -> None:
     from playwright.sync_api import expect
 
     turn = ask(wide, QUESTION)
     turn.get_by_role("button", name="Whose voice?").click()
-    expect(turn.locator(".more p")).not_to_have_text("Listening…", timeout=60_000)
-    assert turn.locator(".more p").inner_text() and turn.locator("meter").count() == 0
+    expect(turn.locator(".voice")).to_contain_text("Sounds like the author", timeout=60_000)
+
+
+def test_a_text_that_is_too_short_has_no_bar(wide: Any) -> None:
+    from playwright.sync_api import expect
+
+    said = {"author": "Wren Marlow", "words": 9, "probability": None, "refused": "it has 9 words", "auc": 0.9}
+    wide.route("**/voice", lambda route: route.fulfill(json=said))
+    turn = ask(wide, QUESTION)
+    turn.get_by_role("button", name="Whose voice?").click()
+    expect(turn.locator(".more p")).to_have_text("Cannot tell: it has 9 words.")
+    assert turn.locator("meter").count() == 0
 
 
 @pytest.mark.parametrize(("share", "words"), [(0.93, "Sounds like the author"), (0.1, "somebody else")])

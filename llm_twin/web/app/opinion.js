@@ -67,7 +67,7 @@ async function voice(place, text) {
 /** A bar from 0 to 1 with words; words alone where nothing can be told. */
 function meter(said) {
   const share = said.probability ?? said.score;
-  if (typeof share !== "number") return [made("p", { class: "soft" }, said.refused || "Too short to tell.")];
+  if (typeof share !== "number") return [made("p", { class: "soft" }, `Cannot tell: ${said.refused || "it is too short"}.`)];
   const words = share >= 0.7 ? "Sounds like the author" : share >= 0.4 ? "Could be the author" : "Sounds like somebody else";
   const bar = made("meter", { min: "0", max: "1", value: share, "aria-label": "How much it sounds like the author" });
   return [made("p", { class: "voice" }, bar, ` ${words} (${share.toFixed(2)} of 1)`)];
