@@ -237,9 +237,9 @@ def test_opinions_reach_the_journal(wide: Any, served: Served) -> None:
 
     before = len(served.feedback())
     turn = ask(wide, QUESTION)
-    turn.get_by_role("button", name="Good answer").click()
+    turn.get_by_role("button", name="Good").click()
     expect(turn).to_contain_text("Kept. Thank you.")
-    expect(turn.get_by_role("button", name="Good answer")).to_have_attribute("aria-pressed", "true")
+    expect(turn.get_by_role("button", name="Good")).to_have_attribute("aria-pressed", "true")
     turn.get_by_role("button", name="How I'd have said it").click()
     turn.get_by_label("The answer as you would have given it").fill(
         "She tells the tide. <img src=x onerror=alert(1)>"

@@ -131,14 +131,22 @@ function forget(id) {
 /** Questions to begin with, after what the documents are called. */
 export async function examples() {
   try {
-    const { documents } = await api.documents(4, 0);
-    const questions = documents.map(({ title }) => `What did you write about in “${title}”?`);
+    const own = ownOf((await api.documents(100, 0)).documents);
+    const questions = own.slice(0, 4).map(({ title }) => `What did you write about in “${title}”?`);
     const rows = questions.map((question) => made("li", {}, button(question, () => ask(question), { dir: "auto" })));
     $("examples").replaceChildren(...rows);
-    $("empty-title").textContent = `Ask ${settings.twinName()}`;
+    settings.call(own[0]?.author || settings.twinName());
+    $("empty-title").textContent = `Ask ${own[0]?.author || settings.twinName()}`;
   } catch (error) {
     trouble(error.message);
   }
+}
+
+/** Those by the author that the twin is named after; all where no name tells. */
+function ownOf(documents) {
+  const named = (author) => author.toLowerCase().replace(/[^a-z0-9]+/g, "-") === settings.twinName();
+  const own = documents.filter(({ author }) => named(author));
+  return own.length ? own : documents;
 }
 
 function enterSends(text, send) {

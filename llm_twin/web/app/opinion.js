@@ -14,7 +14,6 @@ export function opinion(question, answer, changed) {
 }
 
 function thumb(way, answer, send, changed) {
-  const label = way === "up" ? "Good answer" : "Bad answer";
   const press = async () => {
     if (!(await send({ thumb: way }))) return;
     answer.thumb = way;
@@ -22,7 +21,7 @@ function thumb(way, answer, send, changed) {
     for (const each of element.parentElement.querySelectorAll("[aria-pressed]")) each.setAttribute("aria-pressed", each === element);
   };
   const pressed = String(answer.thumb === way);
-  const element = button(way === "up" ? "👍" : "👎", press, { class: "quiet small", "aria-label": label, "aria-pressed": pressed });
+  const element = button(way === "up" ? "Good" : "Bad", press, { class: "quiet small", "aria-pressed": pressed });
   return element;
 }
 

@@ -57,8 +57,13 @@ function fill() {
   $("retrieval").checked = chosen.retrieval;
   $("theme").value = document.documentElement.dataset.theme || "";
   $("key").value = api.key();
-  $("brand").textContent = twinName();
-  document.title = twinName();
+  call(twinName());
+}
+
+/** What the twin is called on the page. */
+export function call(name) {
+  $("brand").textContent = name;
+  document.title = name;
 }
 
 function take() {

@@ -18,7 +18,7 @@ const hitOf = (twin, citation) => (twin.hits || []).find((hit) => hit.chunk === 
 function card(passage) {
   const number = passage.number ? made("span", { class: "number" }, `[${passage.number}] `) : "";
   const heading = passage.heading?.length ? made("span", { class: "soft" }, passage.heading.join(" › ")) : "";
-  const words = made("span", { class: "snippet" }, (passage.text || "").slice(0, 180));
+  const words = made("span", { class: "snippet" }, (passage.text || "").replace(/^#+ +/gm, "").slice(0, 180));
   const name = made("span", { class: "title", dir: "auto" }, number, passage.title);
   return made("button", { type: "button", class: "source", onclick: () => open(passage) }, name, heading, words);
 }
