@@ -1,7 +1,7 @@
 """What a model of the API says: from a request to pieces of text and, last, how it ended and what it rests on.
 
 Four ids: the twin with passages (`wren-marlow`), in the author's own sentences (`wren-marlow:quote`), without
-passages (`wren-marlow:plain`), and the base model. Models load when they are first asked. Not covered: keeping
+passages (`wren-marlow:plain`), and the base model. Weights load when they are first asked. Not covered: keeping
 all of a long conversation: the twin with passages keeps the newest turns that fit a third of `[ask] budget_tokens`.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from llm_twin import pipeline, prompts, wiring
-from llm_twin.errors import InputError
+from llm_twin.errors import InputError, TwinError
 from llm_twin.inference.answer import SYSTEM_PROMPT, Answering, stream
 from llm_twin.ports import ChatModel, Embedder, Progress, VectorStore, silent
 from llm_twin.serving.protocol import ChatRequest, Finish, HitShown, Model, TwinPart, Usage
@@ -47,6 +47,8 @@ class Speech:
         self._progress = progress
         self._lock = threading.Lock()
         self._open: dict[str, ChatModel] = {}
+        if self.mode == "write":
+            self._opened(self.twin)  # a twin that cannot be loaded is told now, not at the first question
         self.embedder: Embedder = wiring.open_embedder(workspace, progress)
         self.store: VectorStore = wiring.open_vectors(workspace, self.embedder.dimension)
 
@@ -150,9 +152,14 @@ class Speech:
         yield Ending(model.finish(), model.usage(), TwinPart(found=False, mode="plain"))
 
     def _model(self, name: str) -> ChatModel:
-        """The chat model behind an id, opened when first asked for."""
-        kind: Literal["twin", "base"] = "twin" if name.startswith(self.twin) else "base"
-        folder = self._folder(kind)
+        """The chat model behind an id; that it cannot be opened is not the caller's fault."""
+        try:
+            return self._opened(name)
+        except InputError as error:
+            raise TwinError(str(error), error.way_out) from error
+
+    def _opened(self, name: str) -> ChatModel:
+        folder = self._folder("twin" if name.startswith(self.twin) else "base")
         with self._lock:
             if str(folder) not in self._open:
                 self._open[str(folder)] = wiring.open_chat(self.workspace, folder)
