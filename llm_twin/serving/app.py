@@ -24,7 +24,7 @@ from llm_twin.serving.metrics import Metrics
 from llm_twin.serving.opinions import Verdicts, opinion_routes
 from llm_twin.serving.pages import page_routes
 from llm_twin.serving.refusals import Refusal, declared
-from llm_twin.serving.room import Room
+from llm_twin.serving.room import CLIENT_GONE, Gone, Room
 from llm_twin.serving.speech import Speech
 from llm_twin.types import Feedback, Value
 from llm_twin.workspace import Workspace
@@ -97,8 +97,13 @@ def create_app(
     app.include_router(page_routes(quick))
     app.include_router(_state_routes(speech, quick, metrics))
     refusals.install(app, metrics.failed)
+    app.add_exception_handler(Gone, _nobody_there)
     _guard(app, options, keys, metrics, page)
     return app
+
+
+async def _nobody_there(request: Request, error: Exception) -> Response:
+    return Response(status_code=CLIENT_GONE)  # for the count; nobody reads it
 
 
 def _guard(app: FastAPI, options: Options, keys: Keys, metrics: Metrics, page: Path) -> None:

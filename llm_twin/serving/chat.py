@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Request
 from fastapi.responses import StreamingResponse
-from starlette.responses import Response
 
 from llm_twin.errors import TwinError
 from llm_twin.serving.metrics import Metrics
@@ -19,7 +18,6 @@ from llm_twin.serving.room import Gone, Room
 from llm_twin.serving.speech import Ending, Said, Speech
 from llm_twin.serving.visitor import Seen
 
-CLIENT_GONE = 499
 _STREAM: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "The answer"}
 }
@@ -45,12 +43,9 @@ def chat_routes(speech: Speech, room: Room, metrics: Metrics) -> APIRouter:
         model = speech.known(asked.model, seen)
         speech.check(asked, model)
         said = metrics.timed(room.pieces(lambda: speech.say(asked, model), request))
-        try:
-            first = await anext(said)
-            if not asked.stream:
-                return await _whole(model, first, said)
-        except Gone:
-            return Response(status_code=CLIENT_GONE)
+        first = await anext(said)  # what is refused is refused before a stream begins
+        if not asked.stream:
+            return await _whole(model, first, said)
         chunks = _chunks(
             model, first, said, usage=bool(asked.stream_options and asked.stream_options.include_usage)
         )

@@ -17,6 +17,8 @@ from starlette.requests import Request
 from llm_twin.serving.refusals import Refusal
 
 T = TypeVar("T")
+CLIENT_GONE = 499
+"""What is counted where a client left; nobody reads it."""
 RETRY_AFTER = 2
 """Seconds that a client is asked to wait when the room is full."""
 

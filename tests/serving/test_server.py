@@ -9,9 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import hypothesis
 import openai
 import pytest
+import schemathesis
 import uvicorn
+from hypothesis import HealthCheck
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
 
 from llm_twin.adapters.standins import ScriptedChat
 from llm_twin.local_app import listening
@@ -19,6 +24,9 @@ from llm_twin.serving.app import Options, create_app
 from llm_twin.types import Message, Sampling
 from llm_twin.workspace import Workspace
 
+few = hypothesis.settings(
+    max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
 pytestmark = pytest.mark.slow
 QUESTION = [{"role": "user", "content": "What does salt do to a bearing in the watchroom clock?"}]
 Serve = Callable[..., Any]
@@ -131,3 +139,21 @@ def test_many_searches_at_once_find_what_one_finds(serving: Serve) -> None:
         alone = [find(word) for word in words]
         with ThreadPoolExecutor(8) as threads:
             assert list(threads.map(find, words)) == alone
+
+
+def test_requests_made_up_from_the_schema_get_declared_answers(serving: Serve) -> None:
+    with serving(ScriptedChat(said), queue=100) as url:
+        schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
+        checks = [not_a_server_error, status_code_conformance, response_schema_conformance]
+
+        for found in schema.get_all_operations():
+            operation = found.ok()
+
+            @hypothesis.given(case=operation.as_strategy())
+            @hypothesis.settings(
+                max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+            )
+            def each(case: schemathesis.Case) -> None:
+                case.call_and_validate(checks=checks)
+
+            each()
