@@ -1,5 +1,6 @@
 """What tests of several modules share. Unit tests have no network; a test marked `slow` may open sockets."""
 
+import importlib.util
 import itertools
 import json
 import os
@@ -53,6 +54,17 @@ def shared_articles() -> Path:
     if not path.is_dir():
         pytest.skip("the articles for tests on real input do not lie beside the repository")
     return path
+
+
+@pytest.fixture(scope="session")
+def hostile() -> list[str]:
+    """Texts that try to run in a page, as serving/hostile.py makes them."""
+    spec = importlib.util.spec_from_file_location("hostile", Path(__file__).parent / "serving" / "hostile.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: list[str] = module.payloads()
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ from llm_twin.serving.keys import Keys, keys_of
 from llm_twin.serving.library import Library, library_routes
 from llm_twin.serving.metrics import Metrics
 from llm_twin.serving.opinions import Verdicts, opinion_routes
+from llm_twin.serving.pages import page_routes
 from llm_twin.serving.refusals import Refusal, declared
 from llm_twin.serving.room import CLIENT_GONE, Gone, Room
 from llm_twin.serving.speech import Speech
@@ -93,6 +94,7 @@ def create_app(
         library_routes(Library(workspace), speech.store, speech.embedder, speech.author, quick)
     )
     app.include_router(opinion_routes(speech, journal, Verdicts(workspace), quick))
+    app.include_router(page_routes(quick))
     app.include_router(_state_routes(speech, quick, metrics))
     refusals.install(app, metrics.failed)
     app.add_exception_handler(Gone, _nobody_there)

@@ -1,0 +1,79 @@
+// The server's routes. Every call gives what was asked for, or throws an Error whose message can be shown.
+
+const KEY = "twin.key";
+
+export const key = () => sessionStorage.getItem(KEY) || "";
+export function setKey(value) {
+  if (value) sessionStorage.setItem(KEY, value);
+  else sessionStorage.removeItem(KEY);
+}
+
+async function call(path, body, signal) {
+  const headers = key() ? { authorization: `Bearer ${key()}` } : {};
+  if (body) headers["content-type"] = "application/json";
+  const sent = { headers, signal, method: body ? "POST" : "GET", body: body && JSON.stringify(body) };
+  let response;
+  try {
+    response = await fetch(path, sent);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Error("The server does not answer. Is `twin serve` still running?");
+  }
+  if (!response.ok) throw new Error(await reason(response));
+  return response;
+}
+
+async function reason(response) {
+  if (response.status === 401) return "This server asks for a key: put it into the settings.";
+  if (response.status === 429) return "The twin is busy with other questions. Try again in a moment.";
+  const said = await response.json().catch(() => ({}));
+  return said.error?.message || `The server refused this (${response.status}).`;
+}
+
+const json = async (...given) => (await call(...given)).json();
+
+export const models = () => json("v1/models");
+export const documents = (limit, offset) => json(`documents?limit=${limit}&offset=${offset}`);
+export const document_ = (id) => json(`documents/${encodeURIComponent(id)}`);
+export const search = (query, limit = 10) => json("search", { query, limit });
+export const feedback = (given) => json("feedback", given);
+export const voice = (text) => json("voice", { text });
+export const render = async (text) => (await json("render", { text })).html;
+
+/** The pieces of an answer as they come: {text}, and at the end {twin}. */
+export async function* chat(request, signal) {
+  const response = await call("v1/chat/completions", { ...request, stream: true }, signal);
+  for await (const data of events(response.body)) {
+    if (data === "[DONE]") return;
+    const chunk = JSON.parse(data);
+    if (chunk.error) throw new Error(chunk.error.message);
+    const choice = chunk.choices?.[0];
+    const twin = chunk.twin || choice?.delta?.twin || choice?.twin;
+    if (choice?.delta?.content) yield { text: choice.delta.content };
+    if (twin) yield { twin };
+  }
+  throw new Error("The answer broke off: the connection was lost.");
+}
+
+/** The data of server-sent events. */
+async function* events(stream) {
+  const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
+  let pending = "";
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      pending += value.replaceAll("\r", "");
+      const whole = pending.split("\n\n");
+      pending = whole.pop();
+      for (const event of whole) yield* datas(event);
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}
+
+function datas(event) {
+  const lines = event.split("\n").filter((line) => line.startsWith("data:"));
+  return lines.length ? [lines.map((line) => line.slice(5).trimStart()).join("\n")] : [];
+}
