@@ -265,6 +265,9 @@ def evaluate(
     documents, _ = clean_documents(workspace)
     embedder = wiring.open_embedder(workspace, progress)
     wiring.open_vectors(workspace, embedder.dimension).close()  # a damaged index is told now, not at the end
+    said = sections.said(workspace, folders[1].name)  # and so is a journal with a damaged line
+    if judge:
+        wiring.open_endpoint(workspace).close()  # and a judge that is not there
     sampling = Sampling(
         max_tokens=settings.max_tokens, temperature=settings.temperature, top_p=settings.top_p
     )
@@ -275,10 +278,7 @@ def evaluate(
         workspace, found, documents, embedder, folders, conversation, sampling, notes, progress
     )
     with closing(bench):
-        parts = sections.measured(bench, settings.sections)
-        if judge:
-            parts |= {"judged": sections.judged(bench), "ares": sections.ares(bench)}
-    parts |= sections.said(workspace, folders[1].name)
+        parts = said | sections.measured(bench, settings.sections, judge)
     retrieval = sections.retrieval(bench)
     report = _evaluation_report(workspace, folders, measured, retrieval, parts)
     paths = write_report(report, folder)

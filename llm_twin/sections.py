@@ -341,6 +341,8 @@ SECTIONS: dict[str, tuple[str, Callable[[Bench], Any]]] = {
     "privacy": ("privacy", privacy),
 }
 """A section of `[evaluate] sections` -> the field of the report that it fills, and what fills it."""
+JUDGED: dict[str, tuple[str, Callable[[Bench], Any]]] = {"judged": ("judged", judged), "ares": ("ares", ares)}
+"""The same for what `--judge` adds."""
 
 
 def check(names: Sequence[str]) -> None:
@@ -352,14 +354,17 @@ def check(names: Sequence[str]) -> None:
             )
 
 
-def measured(bench: Bench, names: Sequence[str]) -> dict[str, Any]:
-    """The report's fields for the sections `names`; `not_measured` says why of every other."""
+def measured(bench: Bench, names: Sequence[str], judge: bool = False) -> dict[str, Any]:
+    """The report's fields for the sections `names`, and with `judge` for what the model of `[endpoint]` says.
+
+    `not_measured` says why of every other.
+    """
     missing = {
         name: "left out by [evaluate] sections, or by --quick" for name in SECTIONS if name not in names
     }
+    wanted = {name: SECTIONS[name] for name in names} | (JUDGED if judge else {})
     found: dict[str, Any] = {}
-    for name in names:
-        field, make = SECTIONS[name]
+    for name, (field, make) in wanted.items():
         try:
             found[field] = make(bench)
         except (InputError, MissingPart) as error:

@@ -2,19 +2,26 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import get_args
 
 import pytest
 
-from llm_twin import freshness, inspect, material, pipeline, reading, wiring
+from llm_twin import freshness, inspect, material, models, pipeline, reading, wiring
 from llm_twin.adapters.standins import HashEmbedder, ScriptedChat
 from llm_twin.errors import InputError
+from llm_twin.evaluation.people import Dimension, Guess
+from llm_twin.evaluation.report import Report
+from llm_twin.journal import Journal
 from llm_twin.settings import Settings
 from llm_twin.text import words
-from llm_twin.types import Sample
+from llm_twin.types import Feedback, Sample, StageReport
 from llm_twin.workspace import Workspace
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -161,3 +168,63 @@ def test_an_index_that_cannot_be_read_is_told_before_anything_is_measured(
     with pytest.raises(InputError, match="layout 99"):
         pipeline.evaluate(workspace, quick=True)
     assert not (workspace.home / "evaluations").exists()
+
+
+# --- what people and a judge say, in the report ------------------------------------------------------------------
+
+
+@pytest.fixture
+def measurable(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A workspace up to its dataset, whose twin is a stand-in called "twin"."""
+    pipeline.collect(workspace)
+    pipeline.index(workspace)
+    pipeline.dataset(workspace)
+    monkeypatch.setattr(pipeline, "trained_twin", lambda workspace: tmp_path / "twin")
+    monkeypatch.setattr(models, "read_card", lambda folder: SimpleNamespace(sha256="0"))
+    return workspace
+
+
+def _say_something(workspace: Workspace) -> None:
+    guesses: Journal[Guess] = Journal(workspace.home / "blind.jsonl", Guess)
+    for i in range(20):
+        guess = Guess(
+            id=str(i), created=NOW, model="twin", kind="article", real_first=True, picked_first=i < 19
+        )
+        guesses.append(guess)
+    said = Feedback(id="f", created=NOW, model="twin", question="q", answer="a b", thumb="up", edit="a c")
+    Journal(workspace.home / "feedback.jsonl", Feedback).append(said)
+
+
+def test_the_next_report_holds_what_people_said_and_what_a_judge_says(
+    measurable: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        wiring, "open_endpoint", lambda workspace: ScriptedChat(lambda _: '{"verdict": "yes"}', name="judge")
+    )
+    before = _report(pipeline.evaluate(measurable, quick=True))
+    assert before.blind is None and before.feedback == () and before.ares is None
+    _say_something(measurable)
+    after = _report(pipeline.evaluate(measurable, quick=True, judge=True))
+    assert after.blind is not None and after.blind.verdict == "told apart"
+    assert (after.feedback[0].up, after.feedback[0].edited) == (1, 1)
+    assert after.ares is not None and after.ares.judge == "judge"
+    assert [d.dimension for d in after.ares.dimensions] == list(get_args(Dimension))
+
+
+def _report(finished: StageReport) -> Report:
+    return Report.model_validate_json(Path(finished.artefacts[0]).read_text(encoding="utf-8"))
+
+
+def test_a_damaged_journal_and_a_judge_that_is_not_there_are_told_before_anything_is_measured(
+    measurable: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(workspace: Workspace) -> ScriptedChat:
+        raise InputError("nobody answers there", "start it")
+
+    monkeypatch.setattr(wiring, "open_endpoint", refuse)
+    with pytest.raises(InputError, match="nobody answers"):
+        pipeline.evaluate(measurable, quick=True, judge=True)
+    (measurable.home / "blind.jsonl").write_text("no guess\n", encoding="utf-8")
+    with pytest.raises(InputError, match="line 1 is not a guess"):
+        pipeline.evaluate(measurable, quick=True)
+    assert not (measurable.home / "evaluations").exists()

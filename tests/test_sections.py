@@ -23,7 +23,8 @@ from llm_twin.workspace import Workspace
 
 def test_the_sections_are_those_of_the_settings_and_fill_fields_of_the_report() -> None:
     assert tuple(sections.SECTIONS) == SECTIONS
-    assert {field for field, _ in sections.SECTIONS.values()} <= set(Report.model_fields)
+    filled = {field for field, _ in (sections.SECTIONS | sections.JUDGED).values()}
+    assert filled <= set(Report.model_fields)
 
 
 def test_an_unknown_section_is_named() -> None:
@@ -50,6 +51,19 @@ def test_a_section_that_cannot_be_measured_says_why_and_the_others_go_on(
     assert set(found["not_measured"]) == {"a", "c", "d"}
     assert "too little text" in found["not_measured"]["a"]
     assert "left out" in found["not_measured"]["d"]
+
+
+def test_a_judge_that_cannot_judge_costs_no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(bench: Any) -> Any:
+        raise InputError("the twin answered none of the questions", "look at the section answers")
+
+    judged = {"judged": ("judged", lambda b: 1), "ares": ("ares", refuse)}
+    monkeypatch.setattr(sections, "SECTIONS", {"a": ("x", lambda b: 2)})
+    monkeypatch.setattr(sections, "JUDGED", judged)
+    found = sections.measured(None, ["a"], judge=True)  # type: ignore[arg-type]
+    assert (found["x"], found["judged"]) == (2, 1) and "answered none" in found["not_measured"]["ares"]
+    unasked = sections.measured(None, ["a"])  # type: ignore[arg-type]
+    assert unasked == {"x": 2, "not_measured": {}}
 
 
 # --- what a judge and what people say ------------------------------------------------------------------------------

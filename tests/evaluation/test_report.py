@@ -13,7 +13,7 @@ from llm_twin.evaluation.ares import measure as measure_ares
 from llm_twin.evaluation.fluency import Perplexity
 from llm_twin.evaluation.intervals import Estimate
 from llm_twin.evaluation.measure import Example, Measured, Memorisation
-from llm_twin.evaluation.people import Guess, blind_verdict, feedback_stats
+from llm_twin.evaluation.people import Guess, Label, blind_verdict, feedback_stats
 from llm_twin.evaluation.report import Report, linked, page, web_address, write_report
 from llm_twin.evaluation.retrieval import Retrieval
 from llm_twin.evaluation.scores import Scores
@@ -449,5 +449,29 @@ def test_what_people_and_a_judge_with_labels_say_stands_on_the_page() -> None:
     assert "recognised 19 times out of 20" in text and "told apart" in text
     assert "1 up, 0 down" in text and "50% of the words" in text
     assert "the-judge judges" in text and "0 of these answers are labelled" in text
-    assert "Nobody was asked yet" not in text
-    assert "Nobody was asked yet" in seen(page(report()))
+    assert "twin evaluate label" in text and "Valid replies" in text
+    nobody = "Nobody took the blind test", "No answer got feedback"
+    assert not any(words in text for words in nobody)
+    assert all(words in seen(page(report())) for words in nobody)
+
+
+def test_a_dimension_with_labels_shows_its_interval_and_what_labels_and_judge_say_alone() -> None:
+    when = datetime(2026, 1, 1, tzinfo=UTC)
+    triples = [Triple(f"d{i}", f"Q{i}?", ("p",), f"A{i}.") for i in range(30)]
+    labels = [
+        Label(
+            id=t.question,
+            created=when,
+            question=t.question,
+            passages=t.passages,
+            answer=t.answer,
+            dimension="answer relevance",
+            good=i < 15,
+        )
+        for i, t in enumerate(triples[:20])
+    ]
+    judged = measure_ares(triples, labels, [], "the-judge", lambda asked: [True] * len(asked))
+    (row,) = html.fromstring(page(report(ares=judged))).xpath("//tr[th='answer relevance']")
+    cells = [" ".join(cell.text_content().split()) for cell in row.findall("td")]
+    assert cells[0].startswith("75% ") and cells[1] == "20 of 30"
+    assert cells[2].startswith("0.75 ") and cells[4:] == ["75% of 20", "100%", "\N{EN DASH}"]
