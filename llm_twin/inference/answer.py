@@ -78,7 +78,7 @@ def stream(question: str, using: Answering, history: Sequence[Message] = ()) -> 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A question and its passages. `messages` is what to ask the model: none in mode "quote", or when `hits` is empty."""
+    """A question and its passages. `messages` is for the model: none in mode "quote" or without `hits`."""
 
     question: str
     hits: tuple[Hit, ...] = ()

@@ -22,7 +22,7 @@ from llm_twin.inference.answer import Answering, Prepared, prepare, unasked, wri
 from llm_twin.inference.retrieve import pieces_vectors
 from llm_twin.ports import Progress, silent
 from llm_twin.text import words
-from llm_twin.types import Answer, Skipped, Value
+from llm_twin.types import Answer, Message, Skipped, Value
 
 GROUP = 16
 _PIECE = re.compile(r"\s*\S+|\s+")
@@ -124,10 +124,10 @@ def answer_group(group: Sequence[Question], using: Answering) -> list[Answered |
     return found
 
 
-def _generated(prompts: Sequence[Sequence[object]], using: Answering) -> list[str]:
+def _generated(prompts: Sequence[Sequence[Message]], using: Answering) -> list[str]:
     if using.model is None or not prompts:
         return []
-    return [done.text for done in using.model.generate(prompts, using.sampling)]  # type: ignore[arg-type]
+    return [done.text for done in using.model.generate(prompts, using.sampling)]
 
 
 def _finished(question: Question, ready: Prepared, text: str, using: Answering) -> Answered | Skipped:
@@ -180,7 +180,8 @@ def _fits(found: Answered, wanted: Question, mode: str) -> bool:
 
 def _foreign(out: Path, where: str) -> InputError:
     return InputError(
-        f"{out}, {where}: no answer to these questions in this mode", "name another file with -o, or remove it"
+        f"{out}, {where}: no answer to these questions in this mode",
+        "name another file with -o, or remove it",
     )
 
 
