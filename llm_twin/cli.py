@@ -134,6 +134,29 @@ def chat(
             asker.close()
 
 
+@app.command(epilog="Example: twin batch questions.jsonl -o answers.jsonl")
+def batch(
+    questions: Annotated[
+        Path, typer.Argument(help='A line each: {"question": "…", "id": "…", "author": "…"}.')
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the answers go, a line each.")],
+    mode: Annotated[str, typer.Option(help='"write", "quote", or as twin.toml says.')] = "",
+    base: Annotated[bool, typer.Option(help="Ask the base model instead of the twin.")] = False,
+    home: Home = HOME,
+    as_json: Json = False,
+) -> None:
+    """Answer a file of questions; goes on where a killed batch stopped. Exit code 1 when some were skipped."""
+    from llm_twin import pipeline
+
+    with showing(as_json) as show:
+        _check_mode(mode)
+        with show.progress() as progress:
+            report = pipeline.batch(workspace_at(home), questions, out, mode, base, progress("batch"))
+        show.report(report)
+        if report.skipped:
+            raise typer.Exit(1)
+
+
 @app.command(epilog="Example: twin run --home my-twin")
 def run(home: Home = HOME, as_json: Json = False) -> None:
     """Run every stage that is out of date, in order."""
@@ -255,13 +278,18 @@ def _run(home: Path, as_json: bool, stage: str) -> None:
 
 
 def _asker(workspace: "Workspace", mode: str, base: bool, show: "Show") -> Any:
-    from llm_twin.errors import InputError
     from llm_twin.pipeline import Asker
+
+    _check_mode(mode)
+    with show.progress() as progress:
+        return Asker(workspace, mode, base, progress("models"))
+
+
+def _check_mode(mode: str) -> None:
+    from llm_twin.errors import InputError
 
     if mode not in ("", "write", "quote"):
         raise InputError(f"there is no mode {mode}", "choose write or quote")
-    with show.progress() as progress:
-        return Asker(workspace, mode, base, progress("models"))
 
 
 def _streamed(asker: Any, question: str, history: list[Any], show: "Show") -> Any:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from llm_twin.evaluation.measure import Measured
     from llm_twin.evaluation.report import Report
     from llm_twin.evaluation.retrieval import Retrieval
+    from llm_twin.inference.answer import Answering
 
 # --- collect: sources -> documents ---------------------------------------------------------------------------
 
@@ -363,12 +364,12 @@ class Asker:
         trained = None if base else twin_folder(self.workspace)
         return trained or wiring.pull_model(self.workspace, self.workspace.settings.models.chat, progress)
 
-    def stream(self, question: str, history: Sequence[Message] = ()) -> Iterator[str | Answer]:
-        """Pieces of the answer as they are written, then the Answer with its citations."""
-        from llm_twin.inference.answer import Answering, stream
+    def using(self) -> "Answering":
+        """What answers are made with."""
+        from llm_twin.inference.answer import Answering
 
         settings = self.settings
-        using = Answering(
+        return Answering(
             author=self.workspace.author,
             store=self.store,
             embedder=self.embedder,
@@ -380,7 +381,12 @@ class Asker:
             budget=settings.budget_tokens,
             passages=settings.passages,
         )
-        return stream(question, using, history)
+
+    def stream(self, question: str, history: Sequence[Message] = ()) -> Iterator[str | Answer]:
+        """Pieces of the answer as they are written, then the Answer with its citations."""
+        from llm_twin.inference.answer import stream
+
+        return stream(question, self.using(), history)
 
     def close(self) -> None:
         """Free the model and the index."""
@@ -396,6 +402,32 @@ def ask(workspace: Workspace, question: str, mode: str = "") -> Answer:
             if isinstance(piece, Answer):
                 return piece
     raise InputError("the question is empty", "ask something")
+
+
+def batch(
+    workspace: Workspace,
+    questions: Path,
+    out: Path,
+    mode: str = "",
+    base: bool = False,
+    progress: Progress = silent,
+) -> StageReport:
+    """Answer a JSONL file of questions into `out`, in their order; killed and run again, it goes on."""
+    from llm_twin.inference.batch import answer_file, read_questions
+
+    started = time.monotonic()
+    if questions.resolve() == out.resolve():
+        raise InputError(f"{out} holds the questions", "name another file for the answers")
+    asked, bad = read_questions(questions, workspace.author)
+    with closing(Asker(workspace, mode, base, progress)) as asker:
+        had, skipped = answer_file(asked, out, asker.using(), progress)
+    return StageReport(
+        stage="batch",
+        counts={"answered": len(asked) - had - len(skipped), "answered before": had},
+        skipped=(*bad, *skipped),
+        artefacts=(str(out),),
+        seconds=time.monotonic() - started,
+    )
 
 
 # --- run: whatever is out of date, in order -------------------------------------------------------------------------

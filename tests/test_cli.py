@@ -20,6 +20,7 @@ COMMANDS = [
     "evaluate",
     "ask",
     "chat",
+    "batch",
     "run",
     "status",
     "verify",

@@ -16,7 +16,7 @@ from llm_twin.errors import InputError, TwinError
 from llm_twin.inference.cite import CitedText, Sources, without_citations
 from llm_twin.inference.quote import Quote, quotes
 from llm_twin.inference.retrieve import RELEVANT, distinct, pack, relevant, search
-from llm_twin.ports import ChatModel, Embedder, VectorStore
+from llm_twin.ports import ChatModel, Embedder, Vectors, VectorStore
 from llm_twin.text import words
 from llm_twin.types import Answer, Hit, Message, Sampling, Where
 
@@ -67,18 +67,46 @@ def stream(question: str, using: Answering, history: Sequence[Message] = ()) -> 
     Closing the iterator stops the model. Raises InputError for a question without words, an unknown mode, or a
     question that the model has no room for.
     """
+    ready = prepare(question, using, history)
+    if using.model is None or not ready.messages:
+        yield from unasked(ready, using)
+        return
+    stream_of = cast(Generator[str, None, None], using.model.stream(ready.messages, using.sampling))
+    with closing(stream_of) as pieces:
+        yield from written(ready, using, pieces)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A question and its passages. `messages` is for the model: none in mode "quote" or without `hits`."""
+
+    question: str
+    hits: tuple[Hit, ...] = ()
+    messages: tuple[Message, ...] = ()
+
+
+def prepare(
+    question: str, using: Answering, history: Sequence[Message] = (), vector: Vectors | None = None
+) -> Prepared:
+    """Find the passages and fill the prompt; raises as `stream` does. `vector` is the question's, where known."""
     _check(question, using.mode, using.model)
     turns = [turn for turn in history if turn.role != "system"]
-    where = Where(author=using.author)
-    found = search(_query(question, turns), using.store, using.embedder, where, 2 * using.passages)
+    where, limit = Where(author=using.author), 2 * using.passages
+    found = search(_query(question, turns), using.store, using.embedder, where, limit, vector)
     if not relevant(found, using.least):
-        yield from _nothing(question, using.mode)
-    elif using.mode == "quote":
-        yield from _quoted(question, distinct(found.hits)[: using.passages], using.embedder)
-    elif using.model is not None:
-        asked = _Prompt(question, using.author, using.model, using.sampling.max_tokens, using.budget)
-        messages, hits = asked.fill(found.hits, using.passages, turns)
-        yield from _written(question, messages, hits, using.embedder, using.model, using.sampling)
+        return Prepared(question)
+    if using.mode == "quote" or using.model is None:
+        return Prepared(question, tuple(distinct(found.hits)[: using.passages]))
+    asked = _Prompt(question, using.author, using.model, using.sampling.max_tokens, using.budget)
+    messages, hits = asked.fill(found.hits, using.passages, turns)
+    return Prepared(question, tuple(hits), tuple(messages))
+
+
+def unasked(ready: Prepared, using: Answering) -> Iterator[Piece]:
+    """The answer that needs no model: the author's own sentences, or that nothing was found."""
+    if ready.hits:
+        return _quoted(ready.question, ready.hits, using.embedder)
+    return _nothing(ready.question, using.mode)
 
 
 def _check(question: str, mode: str, model: ChatModel | None) -> None:
@@ -124,24 +152,20 @@ def _adjoin(a: Quote, b: Quote) -> bool:
     return same and a.end <= b.start and not a.hit.chunk.text[a.end : b.start].strip()
 
 
-def _written(
-    question: str,
-    messages: Sequence[Message],
-    hits: Sequence[Hit],
-    embedder: Embedder,
-    model: ChatModel,
-    sampling: Sampling,
-) -> Iterator[Piece]:
-    sources = Sources(hits, question, embedder)
-    cited = CitedText(sources)
+def written(ready: Prepared, using: Answering, pieces: Iterator[str]) -> Iterator[Piece]:
+    """What a model says in `pieces`, cited and cut where it begins to repeat itself; then the Answer.
+
+    Raises TwinError when it says nothing.
+    """
+    sources = Sources(ready.hits, ready.question, using.embedder)
     text = ""
-    with closing(cast(Generator[str, None, None], model.stream(messages, sampling))) as pieces:
-        for piece in _shown(pieces, cited):
-            text += piece
-            yield piece
+    for piece in _shown(pieces, CitedText(sources)):
+        text += piece
+        yield piece
     if not text:
-        raise TwinError(f"{model.name} wrote nothing", "ask in other words, or answer in mode quote")
-    yield _answer(question, text, "write", sources, hits)
+        name = using.model.name if using.model else "the model"
+        raise TwinError(f"{name} wrote nothing", "ask in other words, or answer in mode quote")
+    yield _answer(ready.question, text, "write", sources, ready.hits)
 
 
 def _shown(pieces: Iterator[str], cited: CitedText) -> Iterator[str]:
