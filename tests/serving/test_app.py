@@ -23,6 +23,7 @@ ROUTES = {
     "/documents/{document_id}",
     "/feedback",
     "/voice",
+    "/render",
     "/healthz",
     "/readyz",
     "/metrics",
