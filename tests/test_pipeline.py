@@ -228,3 +228,18 @@ def test_a_damaged_journal_and_a_judge_that_is_not_there_are_told_before_anythin
     with pytest.raises(InputError, match="line 1 is not a guess"):
         pipeline.evaluate(measurable, quick=True)
     assert not (measurable.home / "evaluations").exists()
+
+
+def test_a_batch_answers_a_file_and_is_not_done_twice(workspace: Workspace, tmp_path: Path) -> None:
+    pipeline.collect(workspace)
+    pipeline.index(workspace)
+    asked, out = tmp_path / "questions.jsonl", tmp_path / "answers.jsonl"
+    asked.write_text('{"question": "What do you keep in the log book?"}\nnonsense\n{"question": "Zyx?"}\n')
+    first = pipeline.batch(workspace, asked, out, "quote")
+    assert (first.counts["answered"], [item.what for item in first.skipped]) == (2, ["line 2"])
+    before = out.read_bytes()
+    again = pipeline.batch(workspace, asked, out, "quote")
+    assert (again.counts["answered"], again.counts["answered before"]) == (0, 2)
+    assert out.read_bytes() == before
+    with pytest.raises(InputError, match="holds the questions"):
+        pipeline.batch(workspace, asked, asked, "quote")
