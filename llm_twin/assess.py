@@ -6,17 +6,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from llm_twin import pipeline, wiring
+from llm_twin import freshness, pipeline, wiring
 from llm_twin.errors import InputError
-from llm_twin.material import passages_of
+from llm_twin.material import material, passages_of
 from llm_twin.ports import Progress, silent
 from llm_twin.reading import clean_documents
-from llm_twin.types import Skipped, Where
+from llm_twin.types import CleanDocument, Skipped, Where
 from llm_twin.workspace import Workspace
 
 if TYPE_CHECKING:
     from llm_twin.evaluation.ablation import Ablation
-    from llm_twin.evaluation.appraise import Appraisal
+    from llm_twin.evaluation.appraise import Appraisal, Sides
     from llm_twin.evaluation.blind import BlindItem
     from llm_twin.evaluation.gate import Evaluated, Verdict
     from llm_twin.evaluation.labels import LabelItem
@@ -27,7 +27,7 @@ _TEXTS = (".md", ".markdown", ".txt")
 
 def texts(workspace: Workspace, folder: Path, author: str) -> "tuple[Appraisal, list[Skipped]]":
     """Appraise every Markdown or text file of `folder` (or one file) as writing by `author`, who was collected."""
-    from llm_twin.evaluation.appraise import Sides, appraise
+    from llm_twin.evaluation.appraise import appraise
 
     found, skipped = _read(folder)
     documents, _ = clean_documents(workspace)
@@ -35,9 +35,27 @@ def texts(workspace: Workspace, folder: Path, author: str) -> "tuple[Appraisal, 
     if not known:
         there = ", ".join(sorted({d.document.author for d in documents}))
         raise InputError(f"nothing by {author} was collected", f"collect it, or name one of: {there}")
-    own, others = passages_of(workspace, documents, author)
-    train, held_out = (Sides(own[side], others[side]) for side in ("train", "test"))
+    train, held_out = sides(workspace, documents, author)
     return appraise(author, found, train, held_out, known), skipped
+
+
+def sides(workspace: Workspace, documents: Sequence[CleanDocument], author: str) -> "tuple[Sides, Sides]":
+    """Passages to fit a verifier of `author` on, and held out: the author's, other authors' and, for the twin's
+    author with an evaluation that is up to date, the base model's answers from it.
+    """
+    from llm_twin.evaluation.appraise import Sides
+    from llm_twin.evaluation.measure import Notes, written
+    from llm_twin.evaluation.style import Passage
+
+    if author != workspace.author or freshness.is_stale(workspace, "evaluate"):
+        own, others = passages_of(workspace, documents, author)
+        return Sides(own["train"], others["train"]), Sides(own["test"], others["test"])
+    found = material(workspace, documents)
+    wrote = written(found, Notes(latest(workspace)))
+    train, test = ([Passage(s.document_id, s.response) for s in part] for part in (found.train, found.test))
+    return Sides(train, found.others_train, wrote.machine), Sides(
+        test, found.others_test, wrote.wrote["floor"]
+    )
 
 
 def _read(folder: Path) -> tuple[list[tuple[str, str]], list[Skipped]]:
@@ -112,7 +130,6 @@ def blind_test(workspace: Workspace, seed: int = 0) -> "list[BlindItem]":
     """Pairs of a held-out passage and what the twin wrote for the same request in the last evaluation."""
     from llm_twin.evaluation.blind import blind_items
     from llm_twin.evaluation.measure import Notes, written
-    from llm_twin.material import material
 
     documents, _ = clean_documents(workspace)
     found = material(workspace, documents)

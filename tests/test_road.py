@@ -13,7 +13,10 @@ from typing import Any
 
 import pytest
 
+from llm_twin import assess
+from llm_twin.front import workspace_at
 from llm_twin.models import verify as verify_model
+from llm_twin.reading import clean_documents
 from llm_twin.sections import SECTIONS
 from llm_twin.types import Sample
 
@@ -227,3 +230,12 @@ def losses(home: Path) -> list[float]:
     assert [row["step"] for row in rows] == list(range(1, len(rows) + 1))
     assert all(math.isfinite(row["loss"]) for row in rows)
     return [row["loss"] for row in rows]
+
+
+def test_a_text_is_told_from_the_base_model_once_there_is_an_evaluation(road: Road) -> None:
+    workspace = workspace_at(road[0])
+    documents, _ = clean_documents(workspace)
+    train, held_out = assess.sides(workspace, documents, workspace.author)
+    assert (len(train.machine), len(held_out.machine)) == (12, len(held_out.author))
+    others, _ = assess.sides(workspace, documents, "Edmund Hale")
+    assert others.author and not others.machine, "the base model answered for the twin's author alone"

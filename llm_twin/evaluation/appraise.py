@@ -6,7 +6,7 @@ curve of `validation`). A text that repeats known writing sounds like the author
 covered: whether the text makes sense, and texts in another language than the author's.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -171,6 +171,12 @@ class Voice:
         """What the verifier is worth on held-out passages."""
         return self.verifier.auc
 
+    @property
+    def told_from(self) -> str:
+        """Whose writing it learnt to tell the author's from."""
+        kinds = {"other authors": self.verifier.auc_others, "the base model": self.verifier.auc_machine}
+        return " and ".join(kind for kind, auc in kinds.items() if auc is not None)
+
     def of(self, text: str) -> tuple[int, float | None, str]:
         """The words of a text, the mean P(author) of its pieces, and why there is none (empty: there is)."""
         if why := self.refused or _too_short(text, self.least):
@@ -178,24 +184,26 @@ class Voice:
         return count(text), float(self.verifier.probability(pieces(text, self.length)).mean()), ""
 
 
-def voice(own: Mapping[str, Sequence[Passage]], others: Mapping[str, Sequence[Passage]]) -> Voice:
-    """Fit on the "train" side and learn from the "test" side whether and from how many words on it can tell.
+def voice(train: Sides, held_out: Sides) -> Voice:
+    """Fit on `train` and learn from `held_out` whether and from how many words on it can tell.
 
     Raises InputError with too few documents to fit on.
     """
-    verifier = style.fit(own["train"], others["train"], (), (own["test"], others["test"], ()))
+    verifier = style.fit(
+        train.author, train.others, train.machine, (held_out.author, held_out.others, held_out.machine)
+    )
     found = validate(
-        author_train=own["train"],
-        others_train=others["train"],
-        machine=(),
-        test=own["test"],
-        others_test=others["test"],
-        floor=(),
+        author_train=train.author,
+        others_train=train.others,
+        machine=train.machine,
+        test=held_out.author,
+        others_test=held_out.others,
+        floor=held_out.machine,
         verifier=verifier,
         paraphrased=None,
     )
     least = (found.power.enough if found.power else None) or 0
-    length = max(_LEAST_PIECE, int(np.median([count(p.text) for p in own["test"]])))
+    length = max(_LEAST_PIECE, int(np.median([count(p.text) for p in held_out.author])))
     return Voice(verifier, least, length, found.refused or _refusal(verifier, found))
 
 

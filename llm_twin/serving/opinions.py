@@ -8,10 +8,10 @@ from typing import Literal
 from fastapi import APIRouter, Request
 from pydantic import Field, model_validator
 
+from llm_twin.assess import sides
 from llm_twin.errors import InputError
 from llm_twin.evaluation.appraise import Voice, voice
 from llm_twin.journal import Journal
-from llm_twin.material import passages_of
 from llm_twin.reading import clean_documents
 from llm_twin.serving.refusals import Refusal, declared
 from llm_twin.serving.room import Room
@@ -60,6 +60,8 @@ class VoiceResponse(Value):
     refused: str
     auc: float
     """What the verifier is worth: P(a held-out passage of the author's scores above one of the background's)."""
+    told_from: str
+    """Whose writing it tells the author's from; the base model's too once there is an up-to-date evaluation."""
 
 
 class Verdicts:
@@ -81,12 +83,12 @@ class Verdicts:
             probability=probability,
             refused=refused,
             auc=self._voice.auc,
+            told_from=self._voice.told_from,
         )
 
     def _fitted(self) -> Voice:
         documents, _ = clean_documents(self._workspace)
-        own, others = passages_of(self._workspace, documents, self._workspace.author)
-        return voice(own, others)
+        return voice(*sides(self._workspace, documents, self._workspace.author))
 
 
 def opinion_routes(speech: Speech, journal: Journal[Feedback], verdicts: Verdicts, room: Room) -> APIRouter:

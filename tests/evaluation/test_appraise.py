@@ -121,10 +121,11 @@ def test_held_out_articles_of_two_real_authors_are_placed_and_a_copy_is_caught(
 def test_one_text_at_a_time_gets_the_probability_that_appraise_gives(writing: Writer) -> None:
     (name, text) = documents(writing, "brisk", 1)[0]
     whole = appraised(writing, (name, text), machine=False).texts[0]
-    own = {"train": writing("brisk", "a", 0), "test": writing("brisk", "t", 3, 6)}
-    others = {"train": writing("formal", "o", 1), "test": writing("formal", "p", 4, 6)}
-    one = voice(own, others)
+    train = Sides(writing("brisk", "a", 0), writing("formal", "o", 1))
+    held_out = Sides(writing("brisk", "t", 3, 6), writing("formal", "p", 4, 6))
+    one = voice(train, held_out)
     assert one.of(text) == (whole.words, whole.probability, "")
     words, probability, refused = one.of("It's the lathe that wears — always.")
     assert (words, probability) == (6, None) and "it takes" in refused
     assert one.auc >= 0.8
+    assert one.told_from == "other authors"

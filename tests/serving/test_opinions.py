@@ -41,7 +41,7 @@ def test_feedback_that_says_nothing_is_refused(client: Client) -> None:
 class Verifier:
     """Sure of everything."""
 
-    auc = 0.9
+    auc, told_from = 0.9, "other authors"
 
     def of(self, text: str) -> tuple[int, float | None, str]:
         words = len(text.split())
@@ -52,20 +52,27 @@ def test_voice_gives_a_probability_or_the_reason_for_none(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fitted = []
-    monkeypatch.setattr(opinions, "voice", lambda own, others: fitted.append(own) or Verifier())
+    monkeypatch.setattr(opinions, "voice", lambda *both: fitted.append(both) or Verifier())
     made = client()
     told = made.post("/voice", json={"text": "I greased the bearing again this morning."}).json()
-    assert told == {"author": "Wren Marlow", "words": 7, "probability": 0.75, "refused": "", "auc": 0.9}
+    assert told == {
+        "author": "Wren Marlow",
+        "words": 7,
+        "probability": 0.75,
+        "refused": "",
+        "auc": 0.9,
+        "told_from": "other authors",
+    }
     short = made.post("/voice", json={"text": "I greased it."}).json()
     assert (short["probability"], short["refused"]) == (None, "it has too few words")
-    assert len(fitted) == 1
-    assert {p.document_id for p in fitted[0]["train"]}.isdisjoint(p.document_id for p in fitted[0]["test"])
+    ((train, held_out),) = fitted
+    assert {p.document_id for p in train.author}.isdisjoint(p.document_id for p in held_out.author)
 
 
 def test_voice_says_when_there_is_too_little_to_fit_on(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def too_little(own: object, others: object) -> appraise.Voice:
+    def too_little(train: object, held_out: object) -> appraise.Voice:
         raise InputError("too little was collected", "collect more")
 
     monkeypatch.setattr(opinions, "voice", too_little)
