@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 from zipfile import BadZipFile, ZipFile
@@ -97,11 +98,11 @@ def _running(process: subprocess.Popen[bytes]) -> bool:
 def _bytes_in(folder: Path) -> int:
     """Size of the largest file below `folder`: pip writes the wheel under TMPDIR, then copies it."""
     sizes = [0]
-    for path in folder.rglob("*.whl"):
-        try:
-            sizes.append(path.stat().st_size)
-        except FileNotFoundError:  # pip has just moved it
-            continue
+    for root, _, names in os.walk(folder):  # which passes over folders that pip has just removed
+        for name in names:
+            if name.endswith(".whl"):
+                with suppress(FileNotFoundError):  # or the file
+                    sizes.append(os.path.getsize(os.path.join(root, name)))
     return max(sizes)
 
 
