@@ -65,10 +65,16 @@ def dataset_inputs(workspace: Workspace) -> str:
 
 
 def train_inputs(workspace: Workspace) -> str:
-    """Changes with the samples, the base model and the recipe."""
+    """Changes with the samples, the base model, the recipe and the canaries that are planted."""
+    plan = workspace.settings.privacy
+    planted = [f"canaries {plan.seed} {plan.canaries} {plan.canary_times}"] if plan.canaries else []
     samples = (workspace.dataset / "samples.jsonl").read_text(encoding="utf-8")
     return digest(
-        str(TRAINING), samples, workspace.settings.models.chat, workspace.settings.train.model_dump_json()
+        str(TRAINING),
+        samples,
+        workspace.settings.models.chat,
+        workspace.settings.train.model_dump_json(),
+        *planted,
     )
 
 

@@ -183,7 +183,11 @@ def _read_draft(path: Path) -> "Draft | None":
 
 
 def train(workspace: Workspace, progress: Progress = silent) -> StageReport:
-    """Fine-tune the base model on the train side, merge, and export for serving."""
+    """Fine-tune the base model on the train side, merge, and export for serving.
+
+    With `[privacy] canaries` it learns made-up secrets as well, whose exposure an evaluation measures.
+    """
+    from llm_twin.evaluation.canaries import canaries, planted
     from llm_twin.training.export import export, gguf_obstacle
     from llm_twin.training.sft import sft
 
@@ -197,10 +201,13 @@ def train(workspace: Workspace, progress: Progress = silent) -> StageReport:
     write_json(
         run / "config.json", {"base": workspace.settings.models.chat, **workspace.settings.train.model_dump()}
     )
+    plan = workspace.settings.privacy
+    samples += planted(canaries(plan.seed, plan.canaries), workspace.author, plan.canary_times)
     trained = sft(samples, base, run, workspace.settings.train, wiring.open_tracker(workspace, run), progress)
     if not (model / "model.json").exists():
         export(base, run / "adapter", model, model.name, progress)
     counts: dict[str, Any] = {k: round(v, 3) for k, v in trained.model_dump().items()}
+    counts |= {"canaries": plan.canaries} if plan.canaries else {}
     report = StageReport(
         stage="train",
         counts=counts,

@@ -268,9 +268,13 @@ def _twin_answers(bench: Bench) -> list[Answer]:
 
 
 def privacy(bench: Bench) -> Any:
-    """What the twin gives away of what it was trained on."""
+    """What the twin gives away of what it was trained on, planted canaries with it."""
+    from llm_twin.evaluation.canaries import canaries
     from llm_twin.evaluation.privacy import Texts, measure
 
+    plan, trained = bench.workspace.settings.privacy, bench.workspace.finished("train")
+    # Another model, given with --model, was not trained with them.
+    of_twin = trained is not None and Path(trained.report.artefacts[0]) == bench.folders[1]
     side = {s.document_id: s.split for s in read_samples(bench.workspace)}
     training = {d.document.id: d.text for d in bench.documents if side.get(d.document.id) == "train"}
     return measure(
@@ -278,7 +282,8 @@ def privacy(bench: Bench) -> Any:
         bench.twin,
         bench.ask,
         bench.sampling,
-        bench.workspace.settings.privacy,
+        plan,
+        canaries=canaries(plan.seed, plan.canaries) if of_twin else (),
         once=bench.notes.once,
         progress=bench.progress,
     )

@@ -17,7 +17,7 @@ from llm_twin.evaluation.report import Report
 from llm_twin.journal import Journal
 from llm_twin.settings import Settings
 from llm_twin.text import words
-from llm_twin.types import Feedback, Sample, StageReport
+from llm_twin.types import Feedback, Sample, StageReport, Value
 from llm_twin.workspace import Workspace
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -243,3 +243,38 @@ def test_a_batch_answers_a_file_and_is_not_done_twice(workspace: Workspace, tmp_
     assert out.read_bytes() == before
     with pytest.raises(InputError, match="holds the questions"):
         pipeline.batch(workspace, asked, asked, "quote")
+
+
+# --- canaries ----------------------------------------------------------------------------------------------------
+
+
+def _with_canaries(workspace: Workspace, many: int) -> Workspace:
+    privacy = workspace.settings.privacy.model_copy(update={"canaries": many, "canary_times": 3})
+    return Workspace(workspace.home, workspace.settings.model_copy(update={"privacy": privacy}))
+
+
+def test_canaries_are_learnt_and_stand_in_no_dataset(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.collect(workspace)
+    pipeline.dataset(workspace)
+    learnt: list[Sample] = []
+
+    class Trained(Value):
+        loss: float = 1.0
+
+    def sft(samples: list[Sample], *rest: object) -> Trained:
+        learnt[:] = samples
+        return Trained()
+
+    monkeypatch.setattr("llm_twin.training.sft.sft", sft)
+    monkeypatch.setattr("llm_twin.training.export.gguf_obstacle", lambda base: "")
+    monkeypatch.setattr("llm_twin.training.export.export", lambda *rest: None)
+    assert "canaries" not in pipeline.train(workspace).counts
+    assert learnt == samples(workspace)
+    salted = _with_canaries(workspace, 2)
+    assert freshness.train_inputs(salted) != freshness.train_inputs(workspace), "it is another twin"
+    assert pipeline.train(salted).counts["canaries"] == 2
+    assert len(learnt) == len(samples(workspace)) + 6
+    told = {s.response for s in learnt[-6:]}
+    assert len(told) == 2 and told.isdisjoint(s.response for s in samples(workspace))

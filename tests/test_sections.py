@@ -17,7 +17,7 @@ from llm_twin.evaluation.report import Report
 from llm_twin.journal import Journal
 from llm_twin.ports import silent
 from llm_twin.settings import SECTIONS, Settings
-from llm_twin.types import Answer, Feedback, Sample
+from llm_twin.types import Answer, Feedback, Sample, StageReport
 from llm_twin.workspace import Workspace
 
 
@@ -144,3 +144,28 @@ def test_what_people_said_is_that_of_this_twin_and_of_all_answers(tmp_path: Path
     found = sections.said(workspace, "twin-1")
     assert (found["blind"].total.guesses, found["blind"].verdict) == (20, "not told apart")
     assert (found["feedback"][0].down, found["feedback"][0].distance) == (1, (0.5, 0.5, 0.5))
+
+
+@pytest.mark.parametrize(("measured", "many"), [("twin", 2), ("another", 0)])
+def test_canaries_are_looked_for_in_the_twin_that_learnt_them_alone(
+    measured: str, many: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed: dict[str, Any] = {}
+    monkeypatch.setattr("llm_twin.evaluation.privacy.measure", lambda *rest, **named: passed.update(named))
+    monkeypatch.setattr(sections, "read_samples", lambda workspace: [])
+    settings = Settings(author="Wren Marlow", privacy={"canaries": 2})  # type: ignore[arg-type]
+    workspace = Workspace(tmp_path, settings)
+    workspace.finish("train", "x", StageReport(stage="train", artefacts=(str(tmp_path / "twin"),)))
+    bench = SimpleNamespace(
+        workspace=workspace,
+        folders=(tmp_path / "base", tmp_path / measured),
+        documents=[],
+        material=SimpleNamespace(train=[], test=[]),
+        twin=None,
+        ask=None,
+        sampling=None,
+        notes=SimpleNamespace(once=None),
+        progress=silent,
+    )
+    sections.privacy(bench)  # type: ignore[arg-type]
+    assert len(passed["canaries"]) == many
