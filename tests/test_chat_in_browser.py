@@ -310,6 +310,27 @@ def test_documents_are_listed_and_searched(page: Any) -> None:
     assert faults(page) == []
     page.locator("#results a").first.click()
     expect(page.locator("#document mark")).to_be_in_viewport()
+    page.get_by_role("link", name="Back to the documents").click()
+    expect(page.locator("#found")).to_contain_text("passages")
+
+
+def test_a_list_that_comes_late_does_not_replace_what_was_searched(wide: Any) -> None:
+    from playwright.sync_api import expect
+
+    held: list[Any] = []
+    wide.route("**/documents?*", lambda route: held.append(route))
+    wide.get_by_role("link", name="Documents").click()
+    wide.get_by_label("Search the passages").fill("tide clock with one hand")
+    wide.keyboard.press("Enter")
+    expect(wide.locator("#found")).to_contain_text("passages")
+    for late in held:
+        with wide.expect_response("**/documents?*"):
+            late.continue_()
+    assert held
+    expect(wide.locator("#found")).to_contain_text("passages")
+    wide.unroute("**/documents?*")
+    wide.get_by_label("Search the passages").fill("")
+    expect(wide.locator("#found")).to_contain_text("documents")
 
 
 def test_hostile_answers_and_questions_are_texts(wide: Any, hostile: list[str]) -> None:

@@ -6,40 +6,44 @@ import { documentText, toMark } from "./sources.js";
 
 const PAGE = 50;
 let listed = 0;
+let asked = 0; // how many times the list was asked for anew: a late answer to an older call is dropped
 
-/** All documents, PAGE at a time. */
+/** What the words in the search box find; without words, all documents, PAGE at a time. */
 export async function documents() {
+  asked += 1;
+  const query = $("words").value.trim();
+  if (query) return search(query);
   listed = 0;
   $("results").replaceChildren();
-  $("words").value = "";
   await more();
 }
 
 async function more() {
+  const mine = asked;
   try {
     const found = await api.documents(PAGE, listed);
+    if (mine !== asked) return;
     listed += found.documents.length;
     $("results").append(...found.documents.map((each) => row(each, each.id)));
     $("more").hidden = listed >= found.total;
     $("found").textContent = `${listed} of ${found.total} documents`;
     trouble();
   } catch (error) {
-    trouble(error.message);
+    if (mine === asked) trouble(error.message);
   }
 }
 
-async function search(event) {
-  event.preventDefault();
-  const query = $("words").value.trim();
-  if (!query) return documents();
+async function search(query) {
+  const mine = asked;
   try {
     const { hits } = await api.search(query);
+    if (mine !== asked) return;
     $("results").replaceChildren(...hits.map((hit) => row(hit, hit.document_id, hit)));
     $("more").hidden = true;
     $("found").textContent = hits.length ? `${hits.length} passages, the nearest first` : "Nothing was found.";
     trouble();
   } catch (error) {
-    trouble(error.message);
+    if (mine === asked) trouble(error.message);
   }
 }
 
@@ -57,7 +61,7 @@ export async function document_(id, start, end) {
   try {
     const found = await api.document_(id);
     const title = made("h1", { dir: "auto", tabindex: "-1" }, found.title);
-    const back = made("a", { href: "#/documents" }, "All documents");
+    const back = made("a", { href: "#/documents" }, "Back to the documents");
     place.replaceChildren(made("p", {}, back), title, documentText(found, start, end));
     title.focus({ preventScroll: true });
     toMark(place);
@@ -69,6 +73,10 @@ export async function document_(id, start, end) {
 }
 
 export function start() {
-  $("search").addEventListener("submit", search);
+  $("search").addEventListener("submit", (event) => {
+    event.preventDefault();
+    documents();
+  });
+  $("words").addEventListener("input", () => $("words").value || documents());
   $("more").addEventListener("click", more);
 }
