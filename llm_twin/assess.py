@@ -6,7 +6,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from llm_twin import freshness, pipeline, wiring
+from llm_twin import freshness, wiring
+from llm_twin.asker import trained_twin
 from llm_twin.errors import InputError
 from llm_twin.material import material, passages_of
 from llm_twin.ports import Progress, silent
@@ -134,7 +135,7 @@ def blind_test(workspace: Workspace, seed: int = 0) -> "list[BlindItem]":
     documents, _ = clean_documents(workspace)
     found = material(workspace, documents)
     twin = [p.text for p in written(found, Notes(latest(workspace))).wrote["twin"]]
-    return blind_items(found.test, twin, seed, pipeline.trained_twin(workspace).name)
+    return blind_items(found.test, twin, seed, trained_twin(workspace).name)
 
 
 def to_label(workspace: Workspace) -> "Sequence[LabelItem]":

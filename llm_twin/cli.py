@@ -278,7 +278,7 @@ def _run(home: Path, as_json: bool, stage: str) -> None:
 
 
 def _asker(workspace: "Workspace", mode: str, base: bool, show: "Show") -> Any:
-    from llm_twin.pipeline import Asker
+    from llm_twin.asker import Asker
 
     _check_mode(mode)
     with show.progress() as progress:

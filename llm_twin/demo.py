@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_twin import pipeline
+from llm_twin.asker import Asker
 from llm_twin.errors import InputError
 from llm_twin.files import write_text
 from llm_twin.settings import CONFIG, load
@@ -66,7 +67,7 @@ def sample_corpus() -> Path:
 
 def _answers(workspace: Workspace, mode: str, examples: Path) -> list[Answer]:
     questions = (examples / "questions.txt").read_text(encoding="utf-8").split("\n")
-    with closing(pipeline.Asker(workspace, mode)) as asker:
+    with closing(Asker(workspace, mode)) as asker:
         return [
             piece
             for question in questions

@@ -8,26 +8,20 @@ is up to date. Every function may be killed at any moment and run again.
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm_twin import freshness, wiring
+from llm_twin.asker import Asker, trained_twin, twin_folder
 from llm_twin.errors import InputError
 from llm_twin.files import write_json, write_lines, write_text
 from llm_twin.ports import Progress, silent
 from llm_twin.reading import clean_documents, own_documents, read_samples
 from llm_twin.text import digest
-from llm_twin.types import (
-    Answer,
-    CleanDocument,
-    Message,
-    Sampling,
-    Skipped,
-    StageReport,
-)
+from llm_twin.types import Answer, CleanDocument, Sampling, Skipped, StageReport
 from llm_twin.workspace import STAGES, Workspace
 
 if TYPE_CHECKING:
@@ -35,7 +29,6 @@ if TYPE_CHECKING:
     from llm_twin.evaluation.measure import Measured
     from llm_twin.evaluation.report import Report
     from llm_twin.evaluation.retrieval import Retrieval
-    from llm_twin.inference.answer import Answering
 
 # --- collect: sources -> documents ---------------------------------------------------------------------------
 
@@ -217,20 +210,6 @@ def train(workspace: Workspace, progress: Progress = silent) -> StageReport:
     return workspace.finish("train", inputs, report)
 
 
-def twin_folder(workspace: Workspace) -> Path | None:
-    """The folder of the twin that was trained last; None before the first."""
-    finished = workspace.finished("train")
-    return Path(finished.report.artefacts[0]) if finished else None
-
-
-def trained_twin(workspace: Workspace) -> Path:
-    """The folder of the twin; raises InputError before there is one."""
-    folder = twin_folder(workspace)
-    if folder is None or not folder.exists():
-        raise InputError(f"there is no twin of {workspace.author} yet", "train one: twin train sft")
-    return folder
-
-
 # --- evaluate: base and twin on held-out documents --------------------------------------------------------------
 
 
@@ -348,58 +327,6 @@ def _evaluation_report(
 
 
 # --- ask: question -> passages -> an answer with its sources -------------------------------------------------------
-
-
-class Asker:
-    """The ports behind `twin ask` and `twin chat`, opened once; close it when done."""
-
-    def __init__(
-        self, workspace: Workspace, mode: str = "", base: bool = False, progress: Progress = silent
-    ) -> None:
-        if not workspace.vectors.exists():
-            raise InputError(f"{workspace.home} has no index", "make it: twin index")
-        self.workspace = workspace
-        self.settings = workspace.settings.ask
-        self.mode = mode or self.settings.mode
-        self.embedder = wiring.open_embedder(workspace, progress)
-        self.model = (
-            wiring.open_chat(workspace, self._folder(base, progress)) if self.mode == "write" else None
-        )
-        self.store = wiring.open_vectors(workspace, self.embedder.dimension)
-
-    def _folder(self, base: bool, progress: Progress) -> Path:
-        trained = None if base else twin_folder(self.workspace)
-        return trained or wiring.pull_model(self.workspace, self.workspace.settings.models.chat, progress)
-
-    def using(self) -> "Answering":
-        """What answers are made with."""
-        from llm_twin.inference.answer import Answering
-
-        settings = self.settings
-        return Answering(
-            author=self.workspace.author,
-            store=self.store,
-            embedder=self.embedder,
-            model=self.model,
-            mode=self.mode,
-            sampling=Sampling(
-                max_tokens=settings.max_tokens, temperature=settings.temperature, top_p=settings.top_p
-            ),
-            budget=settings.budget_tokens,
-            passages=settings.passages,
-        )
-
-    def stream(self, question: str, history: Sequence[Message] = ()) -> Iterator[str | Answer]:
-        """Pieces of the answer as they are written, then the Answer with its citations."""
-        from llm_twin.inference.answer import stream
-
-        return stream(question, self.using(), history)
-
-    def close(self) -> None:
-        """Free the model and the index."""
-        self.store.close()
-        if self.model is not None:
-            self.model.close()
 
 
 def ask(workspace: Workspace, question: str, mode: str = "") -> Answer:

@@ -8,12 +8,11 @@ all of a long conversation: the twin with passages keeps the newest turns that f
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
-from llm_twin import pipeline, prompts, wiring
+from llm_twin import prompts, wiring
+from llm_twin.asker import answering, chat_folder, check_index, twin_folder
 from llm_twin.errors import InputError, TwinError
-from llm_twin.inference.answer import SYSTEM_PROMPT, Answering, stream
+from llm_twin.inference.answer import SYSTEM_PROMPT, stream
 from llm_twin.ports import ChatModel, Embedder, Progress, VectorStore, silent
 from llm_twin.serving.protocol import ChatRequest, Finish, HitShown, Model, TwinPart, Usage
 from llm_twin.serving.refusals import Refusal
@@ -39,8 +38,7 @@ class Speech:
     """The ports behind the chat routes, opened once; `mode` is "write" or "quote" (no model is ever loaded)."""
 
     def __init__(self, workspace: Workspace, mode: str = "", progress: Progress = silent) -> None:
-        if not workspace.vectors.exists():
-            raise InputError(f"{workspace.home} has no index", "make it: twin index")
+        check_index(workspace)
         self.workspace, self.settings = workspace, workspace.settings.ask
         self.mode = mode or self.settings.mode
         self.author, self.twin = workspace.author, slug(workspace.author)
@@ -95,7 +93,7 @@ class Speech:
     def ready(self) -> dict[str, str]:
         """What is open; raises TwinError where the index no longer answers."""
         self.store.search_words("ready", 1)
-        trained = pipeline.twin_folder(self.workspace)
+        trained = twin_folder(self.workspace)
         return {"index": "open", "twin": trained.name if trained else "the base model: no twin was trained"}
 
     def close(self) -> None:
@@ -117,16 +115,7 @@ class Speech:
     def _from_passages(self, asked: ChatRequest, mode: str, sampling: Sampling) -> Iterator[Said]:
         *history, question = asked.turns()
         model = Watched(self._model(self.twin), asked.stops()) if mode == "write" else None
-        using = Answering(
-            author=self.author,
-            store=self.store,
-            embedder=self.embedder,
-            model=model,
-            mode=mode,
-            sampling=sampling,
-            budget=self.settings.budget_tokens,
-            passages=self.settings.passages,
-        )
+        using = answering(self.workspace, self.store, self.embedder, model, mode, sampling)
         for piece in stream(question.content, using, history):
             if isinstance(piece, str):
                 yield piece
@@ -159,17 +148,11 @@ class Speech:
             raise TwinError(str(error), error.way_out) from error
 
     def _opened(self, name: str) -> ChatModel:
-        folder = self._folder("twin" if name.startswith(self.twin) else "base")
+        folder = chat_folder(self.workspace, not name.startswith(self.twin), self._progress)
         with self._lock:
             if str(folder) not in self._open:
                 self._open[str(folder)] = wiring.open_chat(self.workspace, folder)
             return self._open[str(folder)]
-
-    def _folder(self, kind: Literal["twin", "base"]) -> Path:
-        trained = pipeline.twin_folder(self.workspace) if kind == "twin" else None
-        if trained is not None:
-            return trained
-        return wiring.pull_model(self.workspace, self.workspace.settings.models.chat, self._progress)
 
 
 def _usage(read: int, written: int) -> Usage:

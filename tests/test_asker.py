@@ -1,0 +1,71 @@
+"""From a workspace to answers: the right folder, the settings, and a clear word where something is missing."""
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from llm_twin import asker, pipeline, wiring
+from llm_twin.adapters.standins import HashEmbedder
+from llm_twin.errors import InputError
+from llm_twin.settings import Settings
+from llm_twin.types import Answer, Sampling, StageReport
+from llm_twin.workspace import Workspace
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    monkeypatch.setattr(wiring, "open_embedder", lambda workspace, progress=None: HashEmbedder())
+    corpus = {"location": str(EXAMPLES / "marlow" / "articles")}
+    return Workspace(tmp_path, Settings(author="Wren Marlow", sources=(corpus,)))  # type: ignore[arg-type]
+
+
+def trained(workspace: Workspace) -> Path:
+    folder = workspace.home / "models" / "a-twin"
+    report = StageReport(stage="train", counts={}, artefacts=(str(folder),), seconds=0.0)
+    workspace.finish("train", "f", report)
+    return folder
+
+
+def test_the_twin_is_asked_once_there_is_one_and_the_base_model_before(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = workspace.home / "base"
+    monkeypatch.setattr(wiring, "pull_model", lambda *given: base)
+    assert asker.twin_folder(workspace) is None
+    assert asker.chat_folder(workspace) == base
+    folder = trained(workspace)
+    assert asker.chat_folder(workspace) == asker.twin_folder(workspace) == folder
+    assert asker.chat_folder(workspace, base=True) == base
+
+
+def test_a_twin_whose_folder_is_gone_is_told(workspace: Workspace) -> None:
+    with pytest.raises(InputError, match="no twin of"):
+        asker.trained_twin(workspace)
+    folder = trained(workspace)
+    with pytest.raises(InputError, match="no twin of"):
+        asker.trained_twin(workspace)
+    folder.mkdir(parents=True)
+    assert asker.trained_twin(workspace) == folder
+
+
+def test_without_an_index_nothing_is_opened(workspace: Workspace) -> None:
+    with pytest.raises(InputError, match="no index"):
+        asker.Asker(workspace, "quote")
+
+
+def test_answers_follow_the_settings_and_a_callers_own_sampling(workspace: Workspace) -> None:
+    pipeline.collect(workspace)
+    pipeline.index(workspace)
+    with closing(asker.Asker(workspace, "quote")) as opened:
+        using = opened.using()
+        assert opened.model is None and using.mode == "quote"
+        assert using.sampling.max_tokens == workspace.settings.ask.max_tokens
+        assert using.passages == workspace.settings.ask.passages
+        own = Sampling(max_tokens=3)
+        parts = (opened.workspace, opened.store, opened.embedder, None, "quote", own)
+        assert asker.answering(*parts).sampling == own
+        *_, last = opened.stream("What do you keep in the log book?")
+        assert isinstance(last, Answer) and last.mode == "quote"
