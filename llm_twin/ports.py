@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_twin.types import Chunk, Completion, Document, Hit, Message, Sampling, Where
+from llm_twin.types import Chunk, Completion, Document, Hit, Job, Message, Sampling, Where
 
 Vectors = NDArray[np.float32]
 Saved = Literal["new", "changed", "same"]
@@ -205,4 +205,46 @@ class Tracker(Protocol):
 
     def finish(self) -> None:
         """End the run (draw plots, upload)."""
+        ...
+
+
+class Queue(Protocol):
+    """Jobs that outlive the request and the process. Many may submit and look; one process at a time works."""
+
+    def submit(self, job: Job) -> None:
+        """Put a new job at the end. Durable on return."""
+        ...
+
+    def job(self, job_id: str) -> Job:
+        """A job as it stands; raises InputError for an unknown one."""
+        ...
+
+    def jobs(self) -> list[Job]:
+        """All jobs, oldest first."""
+        ...
+
+    def cancel(self, job_id: str) -> Job:
+        """A queued job never runs, a running one ends at its next step; InputError for one that has ended."""
+        ...
+
+    def retry(self, job_id: str) -> Job:
+        """Put a failed or cancelled job at the end again; InputError for any other."""
+        ...
+
+    def remove(self, job_id: str) -> None:
+        """Forget a job; unknown ones are ignored."""
+        ...
+
+    def work(self, do: Callable[[Job, Progress], None], tell: Callable[[Job], None]) -> None:
+        """Begin to work, in a thread: first what a killed process left, then what comes; one job at a time.
+
+        `do` calls its Progress at each step, which never returns when the job is cancelled or the queue
+        closes; when it raises, the job failed. What was begun is begun again after a kill, so `do` goes on from
+        what it left. `tell` is called once a job ended, again with longer and longer pauses when it raises
+        TwinError, and at times twice for one ending.
+        """
+        ...
+
+    def close(self) -> None:
+        """Stop at the next step of the running job, which stays queued; calling it twice is harmless."""
         ...

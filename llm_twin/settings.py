@@ -62,6 +62,7 @@ class AdapterSettings(Section):
     chat: str = "openvino"
     fetcher: str = "httpx"
     tracker: str = "files"
+    queue: str = "huey"
 
 
 class EndpointSettings(Section):
@@ -132,6 +133,19 @@ class ServeSettings(Section):
     cors: tuple[str, ...] = ()
 
 
+class JobSettings(Section):
+    """Jobs of `twin serve`. Ended ones beyond `keep` are forgotten; with `redis` the queue lies there.
+
+    `webhooks_to_private` lets what a job calls back lie in your own network.
+    """
+
+    redis: SecretStr = SecretStr("")
+    most_questions: int = Field(200, ge=1, le=10_000)
+    waiting: int = Field(100, ge=1, le=100_000)
+    keep: int = Field(1000, ge=0, le=100_000)
+    webhooks_to_private: bool = False
+
+
 class Settings(BaseSettings):
     """All of twin.toml."""
 
@@ -156,6 +170,7 @@ class Settings(BaseSettings):
     gate: GateRule = GateRule()
     ask: AskSettings = AskSettings()
     serve: ServeSettings = ServeSettings()
+    jobs: JobSettings = JobSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -217,6 +217,22 @@ class Feedback(Entry):
     """The answer as the user would have it; None where it was left alone."""
 
 
+class Job(Entry):
+    """Work that is done behind its caller's back. `order` says what, in words that the queue need not know."""
+
+    owner: str = ""
+    """Whose it is; nobody else is told of it."""
+    order: str = ""
+    state: Literal["queued", "running", "done", "failed", "cancelled"] = "queued"
+    done: int = 0
+    total: int = 0
+    error: str = ""
+    """Why it failed."""
+    ended: AwareDatetime | None = None
+    told: Literal["no", "owed", "yes", "given up"] = "no"
+    """Whether what waits for its end was told of it; "owed": tried still."""
+
+
 class Skipped(Value):
     """One thing a batch passed over, and why."""
 

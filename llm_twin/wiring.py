@@ -11,7 +11,18 @@ from pathlib import Path
 from typing import Any, cast
 
 from llm_twin.errors import InputError, MissingPart
-from llm_twin.ports import ChatModel, DocumentStore, Embedder, Fetcher, Progress, Tracker, VectorStore, silent
+from llm_twin.ports import (
+    ChatModel,
+    DocumentStore,
+    Embedder,
+    Fetcher,
+    Progress,
+    Queue,
+    Tracker,
+    VectorStore,
+    silent,
+)
+from llm_twin.text import digest
 from llm_twin.workspace import Workspace
 
 ADAPTERS: dict[str, dict[str, str]] = {
@@ -24,6 +35,7 @@ ADAPTERS: dict[str, dict[str, str]] = {
     },
     "fetcher": {"httpx": "llm_twin.adapters.fetch_httpx:HttpxFetcher"},
     "tracker": {"files": "llm_twin.adapters.track_files:FileTracker"},
+    "queue": {"huey": "llm_twin.adapters.queue_huey:HueyQueue"},
 }
 
 
@@ -106,6 +118,16 @@ def open_fetcher(workspace: Workspace) -> Fetcher:
 def open_tracker(workspace: Workspace, run: Path) -> Tracker:
     """Where the metrics of a training run go."""
     return cast(Tracker, adapter("tracker", workspace.settings.adapters.tracker)(run))
+
+
+def open_queue(workspace: Workspace) -> Queue:
+    """The jobs of this workspace: in its own folder, or in Redis under a name of its own."""
+    opened = adapter("queue", workspace.settings.adapters.queue)(
+        workspace.home / "jobs",
+        redis=workspace.settings.jobs.redis.get_secret_value(),
+        name=digest(workspace.author, str(workspace.home.resolve()))[:16],
+    )
+    return cast(Queue, opened)
 
 
 def pull_model(workspace: Workspace, name: str, progress: Progress = silent) -> Path:

@@ -1,0 +1,272 @@
+"""A Queue over huey: SQLite in a folder, or Redis. Records and messages are JSON, never pickle.
+
+huey hands each message out once, so a message is lost with the process that took it. What stands in the records
+decides therefore: a job that they call queued or running and that no message stands for gets a new message when
+the work begins, and a message whose job is not queued any more is dropped. Not covered: two processes that work
+at one queue at a time; jobs that run side by side.
+"""
+
+import json
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from huey.api import Huey
+from huey.consumer import Consumer
+from huey.registry import Message
+from huey.storage import EmptyData, RedisStorage, SqliteStorage
+
+from llm_twin.errors import InputError, MissingPart, TwinError
+from llm_twin.ports import Progress
+from llm_twin.types import Job
+
+PAUSES = (5.0, 30.0, 180.0, 1800.0)
+"""Seconds before an ending is told again; after the last it is given up."""
+_POLL = 0.5
+_RECORD, _CANCEL, _TOLD = "job:", "cancel:", "told:"
+_UNFORESEEN = "something failed on this side; the server's log has more"
+_log = logging.getLogger(__name__)
+
+
+class _Cancelled(Exception):
+    """The job is not wanted any more."""
+
+
+class _Closing(Exception):
+    """The process ends; the job goes on in the next."""
+
+
+class HueyQueue:
+    """See the module. `redis` is an address such as redis://localhost:6379/0, where `name` keeps queues apart."""
+
+    def __init__(
+        self, folder: Path, redis: str = "", name: str = "twin", pauses: Sequence[float] = PAUSES
+    ) -> None:
+        self._pauses, self._closing = pauses, threading.Event()
+        self._consumer: Consumer | None = None
+        self._closed = False
+        with _explained():
+            self._huey = Huey(name, results=False, serializer=_Json(), **_storage(folder, redis))
+        self._store = self._huey.storage
+        self._run = self._huey.task(name="run")(self._execute)
+        self._tell = self._huey.task(name="tell")(self._announce)
+
+    def submit(self, job: Job) -> None:
+        """The record first, then the message: one without the other is put right when the work begins."""
+        with self._open():
+            self._save(job)
+            self._run(job.id)
+
+    def job(self, job_id: str) -> Job:
+        """The record, with what was asked of it since."""
+        with self._open():
+            found = self._find(job_id)
+        if found is None:
+            raise InputError(f"there is no job {job_id}", "see the list of jobs")
+        return found
+
+    def jobs(self) -> list[Job]:
+        """All records in one read."""
+        with self._open():
+            kept = self._store.result_items()
+        ids = [key.removeprefix(_RECORD) for key in kept if key.startswith(_RECORD)]
+        found = [job for each in ids if (job := self._shown(each, kept))]
+        return sorted(found, key=lambda job: (job.created, job.id))
+
+    def cancel(self, job_id: str) -> Job:
+        """Raise a flag that the worker looks at before the job and at each step of it."""
+        job = self.job(job_id)
+        if job.state not in ("queued", "running"):
+            raise InputError(f"the job has ended: {job.state}", "there is nothing to cancel")
+        with self._open():
+            self._store.put_data(_CANCEL + job_id, b"1")
+        return self.job(job_id)
+
+    def retry(self, job_id: str) -> Job:
+        """As if it were new, with what it did before."""
+        job = self.job(job_id)
+        if job.state not in ("failed", "cancelled"):
+            raise InputError(f"the job is {job.state}", "a failed or cancelled one can be tried again")
+        with self._open():
+            self._store.delete_data(_CANCEL + job_id)
+            self._store.delete_data(_TOLD + job_id)
+            self._save(job.model_copy(update={"state": "queued", "error": "", "ended": None}))
+            self._run(job_id)
+        return self.job(job_id)
+
+    def remove(self, job_id: str) -> None:
+        """A message that is left behind finds no record and is dropped."""
+        with self._open():
+            for kind in (_RECORD, _CANCEL, _TOLD):
+                self._store.delete_data(kind + job_id)
+
+    def work(self, do: Callable[[Job, Progress], None], tell: Callable[[Job], None]) -> None:
+        """One worker and huey's scheduler, each a thread."""
+        self._do, self._teller = do, tell
+        with self._open():
+            self._recover()
+        self._consumer = _Threads(self._huey, workers=1, periodic=False, max_delay=_POLL)
+        self._consumer.start()
+
+    def close(self) -> None:
+        """Wait for the threads, then let go of the storage."""
+        self._closing.set()
+        if self._consumer is not None:
+            self._consumer.stop(graceful=True)
+            self._consumer = None
+        self._closed = True
+        self._store.close()
+
+    # --- what the worker does ---
+
+    def _execute(self, job_id: str) -> None:
+        job = self._record(job_id)
+        if job is None or job.state != "queued":
+            return
+        try:
+            self._step(job.model_copy(update={"state": "running"}))(job.done, job.total)
+            self._do(job, self._step(job.model_copy(update={"state": "running"})))
+        except _Closing:
+            self._save((self._record(job_id) or job).model_copy(update={"state": "queued"}))
+        except _Cancelled:
+            self._end(job_id, "cancelled")
+        except TwinError as error:
+            self._end(job_id, "failed", " - ".join(filter(None, (str(error), error.way_out))))
+        except Exception:
+            _log.exception("job %s", job_id)
+            self._end(job_id, "failed", _UNFORESEEN)
+        else:
+            self._end(job_id, "done")
+
+    def _step(self, running: Job) -> Progress:
+        def step(done: int, total: int, note: str = "") -> None:
+            if self._closing.is_set():
+                raise _Closing
+            if self._store.has_data_for_key(_CANCEL + running.id) or self._record(running.id) is None:
+                raise _Cancelled
+            self._save(running.model_copy(update={"done": done, "total": total}))
+
+        return step
+
+    def _end(self, job_id: str, state: str, error: str = "") -> None:
+        job = self._record(job_id)
+        if job is None:  # removed meanwhile
+            return
+        # The debt is noted before the ending: a kill between the two leaves a job that runs again.
+        self._store.put_data(_TOLD + job_id, b"owed")
+        self._save(job.model_copy(update={"state": state, "error": error, "ended": datetime.now(UTC)}))
+        self._tell(job_id, 0)
+
+    def _announce(self, job_id: str, tries: int) -> None:
+        job = self._find(job_id)
+        if job is None or job.ended is None or job.told != "owed":
+            return
+        try:
+            self._teller(job)
+        except TwinError as error:
+            _log.warning("job %s: its end could not be told: %s", job_id, error)
+            if tries < len(self._pauses):
+                self._tell.schedule((job_id, tries + 1), delay=self._pauses[tries])
+            else:
+                self._store.put_data(_TOLD + job_id, b"given up")
+        else:
+            self._store.put_data(_TOLD + job_id, b"yes")
+
+    def _recover(self) -> None:
+        """Messages for what has none: the process that took them was killed."""
+        messages = [*self._huey.pending(), *self._huey.scheduled()]
+        known = {(task.name, task.args[0]) for task in messages}
+        for job in self.jobs():
+            record = self._record(job.id) or job
+            if record.state == "running":
+                self._save(record.model_copy(update={"state": "queued"}))
+            if record.state in ("queued", "running") and ("run", job.id) not in known:
+                self._run(job.id)
+            if record.ended and job.told == "owed" and ("tell", job.id) not in known:
+                self._tell(job.id, 0)
+
+    # --- records ---
+
+    def _save(self, job: Job) -> None:
+        self._store.put_data(_RECORD + job.id, job.model_dump_json(exclude={"told"}).encode())
+
+    def _record(self, job_id: str) -> Job | None:
+        data = self._store.peek_data(_RECORD + job_id)
+        return None if data is EmptyData else Job.model_validate_json(bytes(data))
+
+    def _find(self, job_id: str) -> Job | None:
+        keys = [kind + job_id for kind in (_RECORD, _CANCEL, _TOLD)]
+        return self._shown(job_id, self._store.peek_many(keys))
+
+    def _shown(self, job_id: str, kept: dict[str, bytes]) -> Job | None:
+        """The record with its flags; a queued job that was cancelled counts as cancelled from then on."""
+        data = kept.get(_RECORD + job_id)
+        if data is None:
+            return None
+        job = Job.model_validate_json(bytes(data))
+        told = bytes(kept.get(_TOLD + job_id, b"no")).decode()
+        cancelled = job.state == "queued" and _CANCEL + job_id in kept
+        return Job.model_validate({**dict(job), "told": told, **({"state": "cancelled"} if cancelled else {})})
+
+    @contextmanager
+    def _open(self) -> Iterator[None]:
+        if self._closed:  # huey would open its storage again
+            raise TwinError("the queue was closed")
+        with _explained():
+            yield
+
+
+class _Threads(Consumer):
+    """huey's consumer inside another program, whose signals are its own business."""
+
+    def _set_signal_handlers(self) -> None:
+        pass
+
+
+class _Json:
+    """huey's messages as JSON: of pickled ones, a planted one would run its own code."""
+
+    def serialize(self, message: Message) -> bytes:
+        eta = message.eta.isoformat() if message.eta else None
+        return json.dumps(message._replace(eta=eta)).encode()
+
+    def deserialize(self, data: bytes) -> Message:
+        message = Message(*json.loads(bytes(data)))
+        return message._replace(eta=datetime.fromisoformat(message.eta) if message.eta else None)
+
+
+def _storage(folder: Path, redis: str) -> dict[str, Any]:
+    if redis:
+        try:
+            import redis as _  # noqa: F401
+        except ImportError as error:
+            raise MissingPart("[jobs] redis needs the package redis", "pip install redis") from error
+        if not redis.startswith(("redis://", "rediss://", "unix://")):
+            raise InputError("[jobs] redis is no address", "write it like redis://localhost:6379/0")
+        return {"storage_class": _Redis, "url": redis}
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # orders may hold secrets
+    return {"storage_class": SqliteStorage, "filename": str(folder / "queue.db")}
+
+
+class _Redis(RedisStorage):
+    def close(self) -> None:
+        """Leave no connection open."""
+        self.conn.close()
+        self.pool.disconnect()
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise TwinError(f"the queue cannot be read or written: {error}", "see [jobs]") from error
+    except Exception as error:
+        if type(error).__module__.startswith("redis."):
+            raise TwinError(f"the queue cannot be reached: {error}", "see [jobs] redis") from error
+        raise

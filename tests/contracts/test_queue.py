@@ -1,0 +1,251 @@
+"""What every Queue promises, over SQLite and over a real Redis. A new adapter joins with one line in QUEUES."""
+
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llm_twin.adapters.queue_huey import HueyQueue
+from llm_twin.errors import InputError, TwinError
+from llm_twin.ports import Progress, Queue
+from llm_twin.types import Job
+
+LONG = 30.0
+Open = Callable[[], Queue]
+
+
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Redis of its own, on a socket in the file system."""
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("there is no redis-server here (Debian and Ubuntu: apt install redis-server)")
+    folder = tmp_path_factory.mktemp("redis")
+    options = ["--port", "0", "--unixsocket", str(folder / "s"), "--dir", str(folder), "--appendonly", "yes"]
+    with subprocess.Popen([program, *options], stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        next(line for line in server.stdout if "eady to accept connections" in line)
+        yield f"unix://{folder / 's'}"
+        server.terminate()
+
+
+def sqlite(folder: Path, request: pytest.FixtureRequest) -> Queue:
+    return HueyQueue(folder / "jobs", pauses=(0, 0))
+
+
+def redis(folder: Path, request: pytest.FixtureRequest) -> Queue:
+    url = request.getfixturevalue("redis_server")
+    return HueyQueue(folder / "jobs", redis=url, name=folder.name, pauses=(0, 0))
+
+
+QUEUES = [sqlite, pytest.param(redis, marks=pytest.mark.slow)]
+
+
+@pytest.fixture(params=QUEUES)
+def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
+    """Opens the same queue anew each time it is called."""
+    return lambda: request.param(tmp_path, request)
+
+
+@pytest.fixture
+def queue(reopen: Open) -> Iterator[Queue]:
+    with closing(reopen()) as opened:
+        yield opened
+
+
+def job(name: str, **more: Any) -> Job:
+    return Job(id=name, created=datetime.now(UTC), total=2, **more)
+
+
+class Work:
+    """Does jobs and notes what it did; a job named in `held` stands still until it is let go."""
+
+    def __init__(self, held: str = "", fails: type[Exception] | None = None) -> None:
+        self.done: list[str] = []
+        self.told: list[str] = []
+        self.held, self.fails = held, fails
+        self.begun, self.go = threading.Event(), threading.Event()
+        self._ended = threading.Condition()
+
+    def do(self, job: Job, step: Progress) -> None:
+        if job.id == self.held:
+            self.begun.set()
+            assert self.go.wait(LONG)
+        step(1, 2, "")
+        if self.fails is not None:
+            raise self.fails("no luck")
+        step(2, 2, "")
+        self.done.append(job.id)
+
+    def tell(self, job: Job) -> None:
+        with self._ended:
+            self.told.append(f"{job.id} {job.state}")
+            self._ended.notify_all()
+
+    def wait(self, *told: str) -> None:
+        """Until all this was told."""
+        with self._ended:
+            assert self._ended.wait_for(lambda: set(told) <= set(self.told), LONG), self.told
+
+
+def test_jobs_run_in_order_and_their_ends_are_told(queue: Queue) -> None:
+    given = [job(name, owner="me", order="{}") for name in "abc"]
+    queue.submit(given[0])
+    assert queue.job("a") == given[0]
+    work = Work()
+    queue.work(work.do, work.tell)
+    for each in given[1:]:
+        queue.submit(each)
+    work.wait("a done", "b done", "c done")
+    assert work.done == ["a", "b", "c"]
+    assert [j.id for j in queue.jobs()] == ["a", "b", "c"]
+    ended = queue.job("c")
+    assert (ended.state, ended.done, ended.total, ended.owner) == ("done", 2, 2, "me")
+    assert ended.ended is not None and ended.ended >= ended.created
+
+
+def test_what_is_unknown_is_said_to_be_and_what_was_removed_is_unknown(queue: Queue) -> None:
+    queue.submit(job("a"))
+    queue.remove("a")
+    queue.remove("nobody")
+    for ask in (queue.job, queue.cancel, queue.retry):
+        with pytest.raises(InputError, match="no job a"):
+            ask("a")
+    assert queue.jobs() == []
+
+
+def test_a_queued_job_that_was_cancelled_never_runs_until_it_is_tried_again(queue: Queue) -> None:
+    queue.submit(job("a"))
+    queue.submit(job("b"))
+    assert queue.cancel("a").state == "cancelled"
+    with pytest.raises(InputError, match="cancelled"):
+        queue.cancel("a")
+    work = Work()
+    queue.work(work.do, work.tell)
+    work.wait("a cancelled", "b done")
+    assert work.done == ["b"]
+    assert queue.retry("a").state != "cancelled"
+    work.wait("a done")
+    assert work.done == ["b", "a"]
+
+
+def test_a_running_job_that_is_cancelled_ends_at_its_next_step(queue: Queue) -> None:
+    work = Work(held="a")
+    queue.work(work.do, work.tell)
+    queue.submit(job("a"))
+    assert work.begun.wait(LONG)
+    assert queue.job("a").state == "running"
+    queue.cancel("a")
+    work.go.set()
+    work.wait("a cancelled")
+    assert (work.done, queue.job("a").state) == ([], "cancelled")
+
+
+@pytest.mark.parametrize(("error", "said"), [(InputError, "no luck"), (ValueError, "on this side")])
+def test_a_job_that_raises_failed_and_can_be_tried_again(
+    queue: Queue, error: type[Exception], said: str
+) -> None:
+    work = Work(fails=error)
+    queue.work(work.do, work.tell)
+    queue.submit(job("a"))
+    work.wait("a failed")
+    failed = queue.job("a")
+    assert (failed.state, failed.done) == ("failed", 1) and said in failed.error
+    work.fails = None
+    queue.retry("a")
+    work.wait("a done")
+    assert queue.job("a").error == ""
+    with pytest.raises(InputError, match="done"):
+        queue.retry("a")
+
+
+def test_tried_again_twice_it_runs_once(queue: Queue) -> None:
+    queue.submit(job("a"))
+    queue.cancel("a")
+    queue.retry("a")
+    queue.cancel("a")
+    queue.retry("a")
+    queue.submit(job("b"))
+    work = Work()
+    queue.work(work.do, work.tell)
+    work.wait("a done", "b done")
+    assert work.done == ["a", "b"]
+
+
+def test_a_queue_that_closes_leaves_its_job_to_the_next(reopen: Open) -> None:
+    first, work = reopen(), Work(held="a")
+    first.work(work.do, work.tell)
+    first.submit(job("a"))
+    first.submit(job("b"))
+    assert work.begun.wait(LONG)
+    threading.Timer(0.2, work.go.set).start()  # close waits for the step
+    first.close()
+    first.close()
+    with pytest.raises(TwinError, match="closed"):
+        first.jobs()
+    assert work.done == [] and work.told == []
+    with closing(reopen()) as second:
+        assert [j.state for j in second.jobs()] == ["queued", "queued"]
+        again = Work()
+        second.work(again.do, again.tell)
+        again.wait("a done", "b done")
+        assert again.done == ["b", "a"] or again.done == ["a", "b"]
+
+
+def test_what_a_killed_process_left_is_done_once(reopen: Open) -> None:
+    killed = reopen()
+    killed.submit(job("queued"))
+    killed.submit(job("running"))
+    held = Work(held="queued")
+    killed.work(held.do, held.tell)
+    assert held.begun.wait(LONG)  # its message is taken, its record says that it runs
+    with closing(reopen()) as second:
+        work = Work()
+        second.work(work.do, work.tell)
+        work.wait("queued done", "running done")
+        assert sorted(work.done) == ["queued", "running"]
+    held.go.set()
+    killed.close()
+
+
+def test_an_ending_is_told_again_until_it_is_given_up(queue: Queue) -> None:
+    tries = []
+    enough = threading.Event()
+
+    def tell(job: Job) -> None:
+        tries.append(job.told)
+        if len(tries) == 3:
+            enough.set()
+        raise TwinError("nobody listens")
+
+    queue.work(Work().do, tell)
+    queue.submit(job("a"))
+    assert enough.wait(LONG)
+    queue.close()
+    assert tries == ["owed"] * 3
+
+
+def test_an_ending_that_was_not_told_is_told_by_the_next_process(reopen: Open) -> None:
+    first = reopen()
+    tried = threading.Event()
+
+    def nobody(job: Job) -> None:
+        tried.set()
+        raise TwinError("nobody listens")
+
+    first.work(Work().do, nobody)
+    first.submit(job("a"))
+    assert tried.wait(LONG)
+    first.close()
+    with closing(reopen()) as second:
+        if second.job("a").told == "owed":
+            work = Work()
+            second.work(work.do, work.tell)
+            work.wait("a done")
+            assert work.done == []
