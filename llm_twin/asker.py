@@ -7,6 +7,7 @@ from llm_twin import wiring
 from llm_twin.errors import InputError
 from llm_twin.inference.answer import Answering, stream
 from llm_twin.ports import ChatModel, Embedder, Progress, VectorStore, silent
+from llm_twin.text import digest
 from llm_twin.types import Answer, Message, Sampling
 from llm_twin.workspace import Workspace
 
@@ -60,6 +61,19 @@ def check_index(workspace: Workspace) -> None:
         raise InputError(f"{workspace.home} has no index", "make it: twin index")
 
 
+def made_with(workspace: Workspace, mode: str, base: bool = False) -> str:
+    """A fingerprint of what an answer depends on beside its question: the index, `[ask]` and the model that writes."""
+    settings, index = workspace.settings, workspace.finished("index")
+    model = []
+    if mode == "write":
+        trained = None if base else twin_folder(workspace)
+        model = [trained.name if trained else settings.models.chat, settings.adapters.chat]
+        if settings.adapters.chat == "openai":
+            model += [settings.endpoint.url, settings.endpoint.model]
+    ask = settings.ask.model_dump_json(exclude={"mode"})
+    return digest(mode, workspace.author, index.fingerprint if index else "", ask, *model)[:16]
+
+
 class Asker:
     """The ports behind `twin ask`, `twin chat` and `twin batch`, opened once; close it when done."""
 
@@ -69,6 +83,7 @@ class Asker:
         check_index(workspace)
         self.workspace = workspace
         self.mode = mode or workspace.settings.ask.mode
+        self.made_with = made_with(workspace, self.mode, base)
         self.embedder = wiring.open_embedder(workspace, progress)
         self.model: ChatModel | None = None
         if self.mode == "write":

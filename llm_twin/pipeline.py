@@ -354,7 +354,7 @@ def batch(
         raise InputError(f"{out} holds the questions", "name another file for the answers")
     asked, bad = read_questions(questions, workspace.author)
     with closing(Asker(workspace, mode, base, progress)) as asker:
-        had, skipped = answer_file(asked, out, asker.using(), progress)
+        had, skipped = answer_file(asked, out, asker.using(), progress, asker.made_with)
     return StageReport(
         stage="batch",
         counts={"answered": len(asked) - had - len(skipped), "answered before": had},

@@ -4,8 +4,9 @@ A new backend is one file in `adapters/` and one row here. Outsiders need no row
 "package.module:function", which is called with the same arguments.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
@@ -128,6 +129,13 @@ def open_queue(workspace: Workspace) -> Queue:
         name=digest(workspace.author, str(workspace.home.resolve()))[:16],
     )
     return cast(Queue, opened)
+
+
+def open_post(workspace: Workspace) -> Callable[[str, bytes, Mapping[str, str]], None]:
+    """How webhooks are called: at public addresses, unless `[jobs] webhooks_to_private` allows others."""
+    from llm_twin.adapters.post_httpcore import post
+
+    return partial(post, allow_private=workspace.settings.jobs.webhooks_to_private)
 
 
 def pull_model(workspace: Workspace, name: str, progress: Progress = silent) -> Path:

@@ -211,7 +211,9 @@ class HueyQueue:
         job = Job.model_validate_json(bytes(data))
         told = bytes(kept.get(_TOLD + job_id, b"no")).decode()
         cancelled = job.state == "queued" and _CANCEL + job_id in kept
-        return Job.model_validate({**dict(job), "told": told, **({"state": "cancelled"} if cancelled else {})})
+        return Job.model_validate(
+            {**dict(job), "told": told, **({"state": "cancelled"} if cancelled else {})}
+        )
 
     @contextmanager
     def _open(self) -> Iterator[None]:

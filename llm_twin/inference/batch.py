@@ -2,8 +2,8 @@
 
 The answers lie in a JSONL file in the order of the questions. A group is on the disk before the next begins,
 so a batch that was killed goes on where it stood, with nothing lost or doubled. What cannot be answered is
-passed over, reported by its line, and tried again the next time. Not covered: noticing that the model or the
-index changed between two runs over one file.
+passed over, reported by its line, and tried again the next time. Each row names what it was made with, so a
+file never mixes the answers of two models or two indexes.
 """
 
 import fcntl
@@ -38,10 +38,18 @@ class Question(Value):
 
 
 class Answered(Answer):
-    """One line of a file of answers: an Answer, and which question it belongs to."""
+    """One line of a file of answers: an Answer, and which question it belongs to.
+
+    `made_with` is a fingerprint of model, index and settings.
+    """
 
     id: str
     author: str
+    made_with: str = ""
+
+
+class MadeOtherwise(InputError):
+    """A file of answers that was begun with another model, index or setting."""
 
 
 def read_questions(path: Path, author: str) -> tuple[dict[str, Question], list[Skipped]]:
@@ -83,23 +91,30 @@ def _question(line: str, number: int, author: str) -> Question:
 
 
 def answer_file(
-    asked: dict[str, Question], out: Path, using: Answering, progress: Progress = silent
+    asked: dict[str, Question],
+    out: Path,
+    using: Answering,
+    progress: Progress = silent,
+    made_with: str = "",
+    together: int = GROUP,
 ) -> tuple[int, list[Skipped]]:
     """Append what is missing to `out`; how many answers it had before, and the questions passed over.
 
-    Raises InputError, and leaves `out` as it is, when it holds anything but answers to these questions.
+    `together` questions make a group. Raises InputError, and leaves `out` as it is, when it holds anything but
+    answers to these questions; MadeOtherwise when these were not `made_with` the same.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     with _locked(out) as descriptor:
-        had = _whole_answers(out, descriptor, asked, using.mode)
+        had = _whole_answers(out, descriptor, asked, using.mode, made_with)
         waiting = [question for id, question in asked.items() if id not in had]
         skipped: list[Skipped] = []
         progress(len(had), len(asked), "questions")
-        for first in range(0, len(waiting), GROUP):
-            group = waiting[first : first + GROUP]
+        for first in range(0, len(waiting), together):
+            group = waiting[first : first + together]
             found = answer_group(group, using)
             skipped += [item for item in found if isinstance(item, Skipped)]
-            _append(descriptor, [item for item in found if isinstance(item, Answered)])
+            answers = [item for item in found if isinstance(item, Answered)]
+            _append(descriptor, [item.model_copy(update={"made_with": made_with}) for item in answers])
             progress(len(had) + first + len(group), len(asked), "questions")
         _put_in_order(out, asked)
     return len(had), skipped
@@ -157,7 +172,9 @@ def _locked(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _whole_answers(out: Path, descriptor: int, asked: dict[str, Question], mode: str) -> set[str]:
+def _whole_answers(
+    out: Path, descriptor: int, asked: dict[str, Question], mode: str, made_with: str
+) -> set[str]:
     """The ids answered already; cuts off a half-written last line, after all else was found to be answers."""
     whole, _, tail = out.read_bytes().rpartition(b"\n")
     ids: set[str] = set()
@@ -166,6 +183,11 @@ def _whole_answers(out: Path, descriptor: int, asked: dict[str, Question], mode:
         wanted = asked.get(found.id) if found else None
         if not found or not wanted or found.id in ids or not _fits(found, wanted, mode):
             raise _foreign(out, f"line {number}")
+        if found.made_with != made_with:
+            raise MadeOtherwise(
+                f"{out} was begun with another model, index or setting of [ask]",
+                "name another file with -o, or remove it",
+            )
         ids.add(found.id)
     if tail and not tail.startswith(_BEGINNING[: len(tail)]):
         raise _foreign(out, "its last line")
@@ -183,6 +205,12 @@ def _foreign(out: Path, where: str) -> InputError:
         f"{out}, {where}: no answer to these questions in this mode",
         "name another file with -o, or remove it",
     )
+
+
+def read_answers(path: Path) -> list[Answered]:
+    """The answers of a file that may be being written; what is no whole line is left out."""
+    whole = path.read_bytes().rpartition(b"\n")[0] if path.exists() else b""
+    return [found for line in whole.split(b"\n") if (found := _answered(line))]
 
 
 def _answered(line: bytes) -> Answered | None:

@@ -11,13 +11,16 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
+from llm_twin import wiring
 from llm_twin.errors import InputError, TwinError
 from llm_twin.journal import Journal
 from llm_twin.local_app import LOOPBACK, listening
-from llm_twin.ports import Progress, silent
+from llm_twin.ports import Progress, Queue, silent
 from llm_twin.serving import refusals
 from llm_twin.serving.chat import chat_routes
 from llm_twin.serving.door import Door
+from llm_twin.serving.errands import Errands
+from llm_twin.serving.jobs import Desk, job_routes
 from llm_twin.serving.keys import Keys, keys_of
 from llm_twin.serving.library import Library, library_routes
 from llm_twin.serving.metrics import Metrics
@@ -74,6 +77,8 @@ def create_app(
             "make one: twin key add NAME",
         )
     metrics, speech = Metrics(), Speech(workspace, options.mode, progress)
+    queue, settings = wiring.open_queue(workspace), workspace.settings.jobs
+    errands = Errands(speech, keys, wiring.open_post(workspace))
     rooms = (
         Room("chat", options.max_concurrent, options.queue),
         Room("quick", QUICK_JOBS, options.queue),
@@ -83,7 +88,7 @@ def create_app(
         version="1",
         docs_url=None,
         redoc_url=None,
-        lifespan=_lifespan(speech, rooms),
+        lifespan=_lifespan(speech, rooms, queue, errands),
     )
     for room in rooms:
         metrics.watch(room)
@@ -94,6 +99,7 @@ def create_app(
         library_routes(Library(workspace), speech.store, speech.embedder, speech.author, quick)
     )
     app.include_router(opinion_routes(speech, journal, Verdicts(workspace), quick))
+    app.include_router(job_routes(Desk(queue, errands, speech, settings), speech, quick))
     app.include_router(page_routes(quick))
     app.include_router(_state_routes(speech, quick, metrics))
     refusals.install(app, metrics.failed)
@@ -153,13 +159,15 @@ def _state_routes(speech: Speech, room: Room, metrics: Metrics) -> APIRouter:
 
 
 def _lifespan(
-    speech: Speech, rooms: tuple[Room, ...]
+    speech: Speech, rooms: tuple[Room, ...], queue: Queue, errands: Errands
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         try:
+            await asyncio.to_thread(queue.work, errands.do, errands.tell)
             yield
         finally:
+            await asyncio.to_thread(queue.close)
             for room in rooms:
                 await asyncio.to_thread(room.close)
             speech.close()

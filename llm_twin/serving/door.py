@@ -78,7 +78,7 @@ class Door:
         return None
 
     def _wrong_key(self, scope: Scope, headers: dict[str, str]) -> Response | None:
-        scope.setdefault("state", {})["authors"] = None
+        scope.setdefault("state", {}).update(authors=None, owner=None)
         if scope["path"] in self.open_paths or _is_preflight(scope, headers) or not self._needs_key():
             return None
         scheme, _, token = headers.get("authorization", "").partition(" ")
@@ -86,7 +86,7 @@ class Door:
         if key is None:
             asked = {"www-authenticate": "Bearer"}
             return refuse(401, "a key is needed: Authorization: Bearer …", "invalid_api_key", headers=asked)
-        scope["state"]["authors"] = frozenset(key.authors)
+        scope["state"].update(authors=frozenset(key.authors), owner=key.sha256)
         return None
 
     def _needs_key(self) -> bool:

@@ -36,6 +36,7 @@ WORDS = {
     403: "This key may not see that, or the request comes from another site",
     404: "There is no such thing",
     405: "The path does not take this method",
+    409: "It is in no state for that",
     413: "The body is too large",
     415: "The body is not application/json",
     421: "This host is not served here",

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from llm_twin import prompts, wiring
-from llm_twin.asker import answering, chat_folder, check_index, twin_folder
+from llm_twin.asker import answering, chat_folder, check_index, made_with, twin_folder
 from llm_twin.errors import InputError, TwinError
-from llm_twin.inference.answer import SYSTEM_PROMPT, stream
+from llm_twin.inference.answer import SYSTEM_PROMPT, Answering, stream
 from llm_twin.ports import ChatModel, Embedder, Progress, VectorStore, silent
 from llm_twin.serving.protocol import ChatRequest, Finish, HitShown, Model, TwinPart, Usage
 from llm_twin.serving.refusals import Refusal
@@ -71,7 +71,7 @@ class Speech:
 
     def say(self, asked: ChatRequest, model: str) -> Iterator[Said]:
         """Pieces of the answer of `model` (an id of `models`), then its Ending. Closing it stops the model."""
-        mode = "quote" if model.endswith(":quote") or self.mode == "quote" else "write"
+        mode = self._mode(model)
         sampling = self._sampling(asked)
         if model == self.twin or mode == "quote":
             yield from self._from_passages(asked, mode, sampling)
@@ -90,6 +90,14 @@ class Speech:
         if asked.stops() and (self.mode == "quote" or model != self.twin):
             raise Refusal(400, "sentences that are quoted have no stop", "unsupported", "stop")
 
+    def many(self, model: str) -> tuple[Answering, str]:
+        """What many questions are answered with at once from passages, and its fingerprint."""
+        mode = self._mode(model)
+        chat = self._model(self.twin) if mode == "write" else None
+        return answering(self.workspace, self.store, self.embedder, chat, mode), made_with(
+            self.workspace, mode
+        )
+
     def ready(self) -> dict[str, str]:
         """What is open; raises TwinError where the index no longer answers."""
         self.store.search_words("ready", 1)
@@ -101,6 +109,9 @@ class Speech:
         self.store.close()
         for model in self._open.values():
             model.close()
+
+    def _mode(self, model: str) -> str:
+        return "quote" if model.endswith(":quote") or self.mode == "quote" else "write"
 
     def _sampling(self, asked: ChatRequest) -> Sampling:
         default = self.settings

@@ -1,4 +1,4 @@
-"""Who is asking, as far as it matters: the authors whose writing they may see."""
+"""Who is asking, as far as it matters: the authors whose writing they may see, and whose jobs are theirs."""
 
 from typing import Annotated
 
@@ -17,6 +17,15 @@ def authors_of(request: Request) -> Authors:
 
 
 Seen = Annotated[Authors, Depends(authors_of)]
+
+
+def owner_of(request: Request) -> str | None:
+    """What stands for this request's key on the jobs it makes; None without keys, where every job is one's own."""
+    owner: str | None = request.state.owner
+    return owner
+
+
+Owner = Annotated[str | None, Depends(owner_of)]
 
 
 def may_see(seen: Authors, author: str) -> bool:

@@ -11,7 +11,7 @@ import pytest
 from llm_twin.adapters.standins import HashEmbedder, ScriptedChat
 from llm_twin.errors import InputError
 from llm_twin.inference.answer import Answering, ask
-from llm_twin.inference.batch import GROUP, Answered, answer_file, read_questions
+from llm_twin.inference.batch import GROUP, Answered, MadeOtherwise, answer_file, read_answers, read_questions
 from llm_twin.types import Chunk, Hit, Sampling
 
 TEXT = "Barn owls hunt voles over wet meadows at dusk."
@@ -64,7 +64,7 @@ def test_answers_come_in_order_and_are_what_ask_would_say(questions: Path, tmp_p
     assert answer_file(asked, out, using()) == (0, []) and bad == []
     assert [a.id for a in answers(out)] == list(asked)
     alone = ask(answers(out)[4].question, using())
-    assert answers(out)[4].model_dump(exclude={"id", "author"}) == alone.model_dump()
+    assert answers(out)[4].model_dump(exclude={"id", "author", "made_with"}) == alone.model_dump()
     assert alone.citations[0].chunk_id == "c"
 
 
@@ -137,3 +137,25 @@ def test_answers_to_other_questions_are_refused(questions: Path, tmp_path: Path)
     changed = {i: q.model_copy(update={"question": "And now?"}) for i, q in asked.items()}
     with pytest.raises(InputError, match="line 1"):
         answer_file(changed, tmp_path / "out", using())
+
+
+def test_a_file_begun_with_another_model_is_refused_and_left_alone(questions: Path, tmp_path: Path) -> None:
+    asked, _ = read_questions(questions, "Ada")
+    out = tmp_path / "out"
+    answer_file(asked, out, using(), made_with="this twin")
+    assert {a.made_with for a in answers(out)} == {"this twin"}
+    before = out.read_bytes()
+    for other in ("that twin", ""):
+        with pytest.raises(MadeOtherwise, match="another model") as refused:
+            answer_file(asked, out, using(), made_with=other)
+        assert "remove it" in refused.value.way_out
+    assert out.read_bytes() == before
+
+
+def test_a_file_that_is_being_written_is_read_as_far_as_it_is_whole(questions: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert read_answers(out) == []
+    answer_file(read_questions(questions, "Ada")[0], out, using())
+    whole = answers(out)
+    out.write_bytes(out.read_bytes()[:-20])
+    assert read_answers(out) == whole[:-1]

@@ -1,0 +1,135 @@
+"""What a job of the server does: answer its questions from passages, then tell its webhook.
+
+The questions and the answers of each job lie in two files of the workspace, written by the batch (see
+`inference.batch`), so a job that was killed goes on behind its last group. A job whose index or twin changed
+meanwhile begins anew, so all of its answers come from one.
+"""
+
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AwareDatetime
+
+from llm_twin.errors import InputError, TwinError
+from llm_twin.files import write_lines
+from llm_twin.inference.batch import (
+    Answered,
+    MadeOtherwise,
+    Question,
+    answer_file,
+    read_answers,
+    read_questions,
+)
+from llm_twin.ports import Progress
+from llm_twin.serving.keys import Keys
+from llm_twin.serving.speech import Speech
+from llm_twin.serving.webhook import Post, headers_of
+from llm_twin.types import Job, Skipped, Value
+
+TOGETHER = 4
+"""Questions of a group: few, so that a person who chats meanwhile waits for four answers at most."""
+
+
+class Order(Value):
+    """What a job is to do beside its questions, kept in the queue; the secret is shown to nobody."""
+
+    model: str
+    webhook: str = ""
+    secret: str = ""
+
+
+class JobLine(Value):
+    """A job as its owner sees it, and as its webhook is sent it."""
+
+    id: str
+    model: str
+    state: Literal["queued", "running", "done", "failed", "cancelled"]
+    done: int
+    total: int
+    error: str
+    created: AwareDatetime
+    ended: AwareDatetime | None
+    webhook: str | None
+    told: Literal["no", "owed", "yes", "given up"]
+
+    @classmethod
+    def of(cls, job: Job) -> "JobLine":
+        """Without its owner and its secret."""
+        order = Order.model_validate_json(job.order)
+        fields = {"id", "state", "done", "total", "error", "created", "ended", "told"}
+        told = {} if order.webhook else {"told": "no"}
+        shown = {**job.model_dump(include=fields), **told}
+        return cls(model=order.model, webhook=order.webhook or None, **shown)
+
+
+class Errands:
+    """The work of jobs, in the folder of the workspace that is theirs."""
+
+    def __init__(self, speech: Speech, keys: Keys, post: Post) -> None:
+        self._speech, self._keys, self._post = speech, keys, post
+        self._folder = speech.workspace.home / "jobs"
+
+    def keep(self, job_id: str, questions: Sequence[str]) -> None:
+        """Write down what is asked. Durable on return."""
+        rows = (Question(question=text).model_dump_json(include={"question"}) for text in questions)
+        write_lines(self._asked(job_id), rows)
+
+    def answers(self, job_id: str) -> list[Answered]:
+        """What was answered so far, in the order of the questions."""
+        return sorted(read_answers(self._answered(job_id)), key=lambda answer: int(answer.id))
+
+    def forget(self, job_id: str) -> None:
+        """Remove both files."""
+        for path in (self._asked(job_id), self._answered(job_id)):
+            path.unlink(missing_ok=True)
+
+    def do(self, job: Job, step: Progress) -> None:
+        """Answer what is not answered yet; raises TwinError when something is left that cannot be."""
+        self._check_owner(job)
+        order = Order.model_validate_json(job.order)
+        skipped = self._answer(job, order.model, step)
+        if skipped:
+            first = skipped[0]
+            raise TwinError(
+                f"{len(skipped)} of {job.total} questions have no answer; {first.what}: {first.why}",
+                "a retry asks them again",
+            )
+
+    def tell(self, job: Job) -> None:
+        """Send the ended job to its webhook, if it has one; raises TwinError where that fails."""
+        order = Order.model_validate_json(job.order)
+        if not order.webhook:
+            return
+        body = JobLine.of(job).model_dump_json().encode()
+        message = f"{job.id}-{_stamp(job.ended)}"
+        self._post(order.webhook, body, headers_of(order.secret, message, int(time.time()), body))
+
+    def _answer(self, job: Job, model: str, step: Progress) -> list[Skipped]:
+        asked, _ = read_questions(self._asked(job.id), self._speech.author)
+        using, made_with = self._speech.many(model)
+        out = self._answered(job.id)
+        try:
+            return answer_file(asked, out, using, step, made_with, TOGETHER)[1]
+        except MadeOtherwise:
+            out.unlink()
+            return answer_file(asked, out, using, step, made_with, TOGETHER)[1]
+
+    def _check_owner(self, job: Job) -> None:
+        """A key may have been removed, or lost the author, since it made the job."""
+        author = self._speech.author
+        keys = [key for key in self._keys.read() if key.sha256 == job.owner and author in key.authors]
+        if job.owner and not keys:
+            raise InputError(f"the key that made this job is gone, or does not see writing by {author}")
+
+    def _asked(self, job_id: str) -> Path:
+        return self._folder / f"{job_id}.questions.jsonl"
+
+    def _answered(self, job_id: str) -> Path:
+        return self._folder / f"{job_id}.answers.jsonl"
+
+
+def _stamp(ended: datetime | None) -> int:
+    return int(ended.timestamp() * 1000) if ended else 0
