@@ -129,7 +129,7 @@ class HueyQueue:
         if job is None or job.state != "queued":
             return
         try:
-            self._step(job.model_copy(update={"state": "running"}))(job.done, job.total)
+            self._step(job.model_copy(update={"state": "running"}))(job.done, job.total, "")
             self._do(job, self._step(job.model_copy(update={"state": "running"})))
         except _Closing:
             self._save((self._record(job_id) or job).model_copy(update={"state": "queued"}))
@@ -223,7 +223,7 @@ class HueyQueue:
             yield
 
 
-class _Threads(Consumer):
+class _Threads(Consumer):  # type: ignore[misc]
     """huey's consumer inside another program, whose signals are its own business."""
 
     def _set_signal_handlers(self) -> None:
@@ -255,7 +255,7 @@ def _storage(folder: Path, redis: str) -> dict[str, Any]:
     return {"storage_class": SqliteStorage, "filename": str(folder / "queue.db")}
 
 
-class _Redis(RedisStorage):
+class _Redis(RedisStorage):  # type: ignore[misc]
     def close(self) -> None:
         """Leave no connection open."""
         self.conn.close()
