@@ -69,3 +69,20 @@ def test_answers_follow_the_settings_and_a_callers_own_sampling(workspace: Works
         assert asker.answering(*parts).sampling == own
         *_, last = opened.stream("What do you keep in the log book?")
         assert isinstance(last, Answer) and last.mode == "quote"
+
+
+def test_what_answers_were_made_with_changes_with_the_twin_the_index_and_the_settings(
+    workspace: Workspace,
+) -> None:
+    first = asker.made_with(workspace, "write")
+    assert asker.made_with(workspace, "write") == first
+    seen = {first, asker.made_with(workspace, "quote")}
+    trained(workspace)
+    seen.add(asker.made_with(workspace, "write"))
+    assert asker.made_with(workspace, "write", base=True) == first
+    workspace.finish("index", "another", StageReport(stage="index"))
+    seen.add(asker.made_with(workspace, "write"))
+    ask = workspace.settings.ask.model_copy(update={"temperature": 0.9})
+    changed = Workspace(workspace.home, workspace.settings.model_copy(update={"ask": ask}))
+    seen.add(asker.made_with(changed, "write"))
+    assert len(seen) == 5

@@ -241,6 +241,10 @@ def test_a_batch_answers_a_file_and_is_not_done_twice(workspace: Workspace, tmp_
     again = pipeline.batch(workspace, asked, out, "quote")
     assert (again.counts["answered"], again.counts["answered before"]) == (0, 2)
     assert out.read_bytes() == before
+    workspace.finish("index", "made anew", StageReport(stage="index"))
+    with pytest.raises(InputError, match="another model, index or setting"):
+        pipeline.batch(workspace, asked, out, "quote")
+    assert out.read_bytes() == before
     with pytest.raises(InputError, match="holds the questions"):
         pipeline.batch(workspace, asked, asked, "quote")
 
