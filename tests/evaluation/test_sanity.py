@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
 AUTHORS = ("Paul Iusztin", "Maxime Labonne")
 HELD_OUT, MACHINE = 36, 48
 SHUFFLES = 5
-TRAINED = 160
+TRAINED = 96
 SAMPLING = Sampling(max_tokens=96, temperature=0.7)
 
 
