@@ -6,6 +6,8 @@ model is given. Not covered: steps combined with each other.
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from llm_twin.evaluation.ablation import Together
 from llm_twin.evaluation.retrieval import Search
 from llm_twin.inference.diversify import diversify
@@ -13,7 +15,7 @@ from llm_twin.inference.expand import Expansion, hypothesise, reformulate, searc
 from llm_twin.inference.rerank import DEPTH, rerank
 from llm_twin.inference.retrieve import question_vector, retrieve
 from llm_twin.inference.selfquery import Known, by_model, by_rules, narrowed
-from llm_twin.ports import ChatModel, Embedder, Reranker, VectorStore
+from llm_twin.ports import ChatModel, Embedder, Reranker, Vectors, VectorStore
 from llm_twin.types import Hit, Where
 
 HYBRID, DENSE, WORDS = "hybrid", "dense", "BM25"
@@ -32,8 +34,15 @@ def plain_arms(store: VectorStore, embedder: Embedder, where: Where) -> Arms:
     def words(question: str, limit: int) -> list[Hit]:
         return store.search_words(question, limit, where)
 
+    seen: dict[str, Vectors] = {}  # the same passages come up again over many questions
+
+    def embed(texts: Sequence[str]) -> Vectors:
+        new = [text for text in dict.fromkeys(texts) if text not in seen]
+        seen.update(zip(new, embedder.embed(new), strict=True))
+        return np.stack([seen[text] for text in texts])
+
     def diverse(question: str, limit: int) -> list[Hit]:
-        return diversify(hybrid(question, max(limit, DEPTH)), embedder, limit)
+        return diversify(hybrid(question, max(limit, DEPTH)), embed, limit)
 
     return {HYBRID: hybrid, DENSE: dense, WORDS: words, "hybrid + diversity": diverse}
 

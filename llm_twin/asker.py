@@ -1,9 +1,10 @@
 """From a workspace to answers: which model's folder is asked, and the ports that one answer needs, opened together."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from llm_twin import wiring
+from llm_twin import models, wiring
 from llm_twin.errors import InputError
 from llm_twin.inference.answer import Answering, stream
 from llm_twin.ports import ChatModel, Embedder, Progress, VectorStore, silent
@@ -30,6 +31,42 @@ def chat_folder(workspace: Workspace, base: bool = False, progress: Progress = s
     """The folder of the model that answers: the twin's, or with `base` or before the first twin the base model's."""
     trained = None if base else twin_folder(workspace)
     return trained or wiring.pull_model(workspace, workspace.settings.models.chat, progress)
+
+
+ENDPOINT = "endpoint"
+"""What stands for the model of `[endpoint]` where a model is named."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model that is measured; `folder` is None for the one behind `[endpoint]`."""
+
+    name: str
+    folder: Path | None
+
+    @property
+    def sha256(self) -> str:
+        """Of its weights; empty where they are not here."""
+        return models.read_card(self.folder).sha256 if self.folder else ""
+
+    def open(self, workspace: Workspace) -> ChatModel:
+        """The model, to be closed."""
+        if self.folder is None:
+            return wiring.open_endpoint(workspace)
+        return wiring.open_chat(workspace, self.folder)
+
+
+def subject(workspace: Workspace, model: str = "", progress: Progress = silent) -> Subject:
+    """The twin; or `model`: a name of `twin models`, a Hub id, a folder, a GGUF, or "endpoint".
+
+    Raises InputError before there is a twin, for an unknown model, and where nobody answers at the endpoint.
+    """
+    if model == ENDPOINT:
+        opened = wiring.open_endpoint(workspace)
+        opened.close()
+        return Subject(opened.name, None)
+    folder = wiring.pull_model(workspace, model, progress) if model else trained_twin(workspace)
+    return Subject(folder.name, folder)
 
 
 def answering(

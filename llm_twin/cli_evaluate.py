@@ -28,7 +28,10 @@ def evaluate(
         bool, typer.Option("--quick", help="Fewer passages; no section that asks a model.")
     ] = False,
     model: Annotated[
-        str, typer.Option(help="Measure this model instead: a name of `twin models`, Hub id, folder or GGUF.")
+        str,
+        typer.Option(
+            help='Measure this model: a name of `twin models`, Hub id, folder, GGUF, or "endpoint".'
+        ),
     ] = "",
     judge: Annotated[
         bool, typer.Option("--judge", help="Ask the model of [endpoint] to judge, too.")

@@ -17,6 +17,13 @@ FEATURES, DATASET, TRAINING, EVALUATION = 1, 1, 1, 2
 """Raised when a stage's code comes to give other results from the same inputs; old results are then stale."""
 
 
+def _endpoint(workspace: Workspace) -> list[str]:
+    """The model behind `[endpoint]`, where it is the one that writes."""
+    endpoint = workspace.settings.endpoint
+    served = workspace.settings.adapters.chat == "openai"
+    return [f"endpoint {endpoint.url} {endpoint.model}"] if served else []
+
+
 def collect_inputs(workspace: Workspace) -> str:
     """Changes when a source is added, a local file changes, or the web is due for another look."""
     period = workspace.settings.fetch.refresh_hours * 3600
@@ -61,6 +68,7 @@ def dataset_inputs(workspace: Workspace) -> str:
         settings.dataset.model_dump_json(),
         settings.models.embedder,
         chat,
+        *(_endpoint(workspace) if chat else []),
     )
 
 
@@ -86,6 +94,7 @@ def evaluate_inputs(workspace: Workspace) -> str:
         *(stage.fingerprint if stage else "" for stage in stages),
         workspace.settings.evaluate.model_dump_json(),
         workspace.settings.privacy.model_dump_json(),
+        *_endpoint(workspace),
     )
 
 

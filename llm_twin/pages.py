@@ -196,7 +196,7 @@ def serve_label(
     serve(lambda token, name: label_app(items, store_path, token, name), host, port, open_browser, announce)
 
 
-def blind_result(items: Sequence[BlindItem], store_path: Path, left_out: int = 0) -> Blind:
+def blind_result(items: Sequence[BlindItem], store_path: Path) -> Blind:
     """What the guesses about `items` say so far."""
     known = {item.id for item in items}
-    return blind_verdict([g for g in Journal(store_path, Guess).read() if g.id in known], left_out)
+    return blind_verdict([g for g in Journal(store_path, Guess).read() if g.id in known])

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm_twin import freshness, wiring
-from llm_twin.asker import Asker, trained_twin, twin_folder
+from llm_twin.asker import Asker, Subject, subject, twin_folder
 from llm_twin.errors import InputError
 from llm_twin.files import write_json, write_lines, write_text
 from llm_twin.ports import Progress, silent
@@ -245,29 +245,31 @@ def evaluate(
     workspace = _quickly(workspace) if quick else workspace
     settings = workspace.settings.evaluate
     sections.check(settings.sections)
-    folders = _measured_models(workspace, model, progress)
+    measured_model = subject(workspace, model, progress)
+    base_model = subject(workspace, workspace.settings.models.chat, progress)
+    subjects = base_model, measured_model
     inputs = freshness.evaluate_inputs(workspace)
-    inputs = digest(inputs, model) if model else inputs
+    inputs = digest(inputs, model, *_where(workspace, measured_model)) if model else inputs
     folder = workspace.home / "evaluations" / inputs[:12]
     documents, _ = clean_documents(workspace)
     embedder = wiring.open_embedder(workspace, progress)
     wiring.open_vectors(workspace, embedder.dimension).close()  # a damaged index is told now, not at the end
-    said = sections.said(workspace, folders[1].name)  # and so is a journal with a damaged line
+    said = sections.said(workspace, measured_model.name)  # and so is a journal with a damaged line
     if judge:
         wiring.open_endpoint(workspace).close()  # and a judge that is not there
     sampling = Sampling(
         max_tokens=settings.max_tokens, temperature=settings.temperature, top_p=settings.top_p
     )
     found, notes = material(workspace, documents), Notes(folder)
-    base, twin = (wiring.open_chat(workspace, path) for path in folders)
+    base, twin = (each.open(workspace) for each in subjects)
     measured = measure(found, base, twin, embedder, conversation, sampling, notes, progress)
     bench = sections.Bench(
-        workspace, found, documents, embedder, folders, conversation, sampling, notes, progress
+        workspace, found, documents, embedder, subjects, conversation, sampling, notes, progress, judge
     )
     with closing(bench):
         parts = said | sections.measured(bench, settings.sections, judge)
     retrieval = sections.retrieval(bench)
-    report = _evaluation_report(workspace, folders, measured, retrieval, parts)
+    report = _evaluation_report(workspace, subjects, measured, retrieval, parts)
     paths = write_report(report, folder)
     finished = StageReport(
         stage="evaluate",
@@ -284,26 +286,24 @@ def _quickly(workspace: Workspace) -> Workspace:
     return Workspace(workspace.home, workspace.settings.model_copy(update={"evaluate": evaluate}))
 
 
-def _measured_models(workspace: Workspace, model: str, progress: Progress) -> tuple[Path, Path]:
-    """The folders of the base model and of what is measured beside it."""
-    subject = wiring.pull_model(workspace, model, progress) if model else trained_twin(workspace)
-    return wiring.pull_model(workspace, workspace.settings.models.chat, progress), subject
+def _where(workspace: Workspace, measured: Subject) -> list[str]:
+    """Which server a model without a folder stands behind."""
+    return [] if measured.folder else [workspace.settings.endpoint.url, measured.name]
 
 
 def _evaluation_report(
     workspace: Workspace,
-    folders: tuple[Path, Path],
+    subjects: tuple[Subject, Subject],
     measured: "Measured",
     found: "Retrieval | None",
     parts: dict[str, Any],
 ) -> "Report":
-    from llm_twin import models
     from llm_twin.evaluation.report import Report
 
     reports = {stage: done.report for stage in STAGES if (done := workspace.finished(stage))}
-    base, twin = folders
+    base, twin = subjects
     losses: tuple[tuple[int, float], ...] = ()
-    if twin == twin_folder(workspace):
+    if twin.folder and twin.folder == twin_folder(workspace):
         metrics = Path(reports["train"].artefacts[1]).read_text(encoding="utf-8").splitlines()
         losses = tuple((row["step"], row["loss"]) for row in map(json.loads, metrics))
     return Report(
@@ -311,8 +311,8 @@ def _evaluation_report(
         author=workspace.author,
         base_model=workspace.settings.models.chat,
         twin_model=twin.name,
-        base_sha256=models.read_card(base).sha256,
-        twin_sha256=models.read_card(twin).sha256,
+        base_sha256=base.sha256,
+        twin_sha256=twin.sha256,
         dataset=reports["dataset"].counts,
         measured=measured,
         retrieval=found,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from llm_twin import wiring
+from llm_twin.asker import Subject, answering
 from llm_twin.errors import InputError, MissingPart
 from llm_twin.evaluation.measure import Material, Notes, Written, written
 from llm_twin.evaluation.style import Passage
@@ -17,10 +18,13 @@ from llm_twin.features.chunk import chunks
 from llm_twin.material import spread
 from llm_twin.ports import ChatModel, Embedder, Progress, TokenEmbedder
 from llm_twin.reading import own_documents, read_samples
+from llm_twin.text import digest, slug
 from llm_twin.types import Answer, Chunk, CleanDocument, Feedback, Message, Sample, Sampling, Where
 from llm_twin.workspace import Workspace
 
 if TYPE_CHECKING:
+    from llm_twin.evaluation.forgetting import TaskRuns
+    from llm_twin.evaluation.knowledge import ChoiceAccuracy
     from llm_twin.evaluation.retrieval import Retrieval
     from llm_twin.evaluation.unanswerable import Kept
 
@@ -41,22 +45,24 @@ class Bench:
     material: Material
     documents: Sequence[CleanDocument]
     embedder: Embedder
-    folders: tuple[Path, Path]
-    """Of the base model, and of what is measured beside it."""
+    subjects: tuple[Subject, Subject]
+    """The base model, and what is measured beside it."""
     ask: Callable[[Sample], Sequence[Message]]
     sampling: Sampling
     notes: Notes
     progress: Progress
+    judging: bool = False
+    """Whether the model of `[endpoint]` is asked as well."""
 
     @cached_property
     def base(self) -> ChatModel:
         """The base model."""
-        return wiring.open_chat(self.workspace, self.folders[0])
+        return self.subjects[0].open(self.workspace)
 
     @cached_property
     def twin(self) -> ChatModel:
         """What is measured beside it."""
-        return wiring.open_chat(self.workspace, self.folders[1])
+        return self.subjects[1].open(self.workspace)
 
     def close(self) -> None:
         """Free the models that were opened."""
@@ -171,7 +177,7 @@ def general(bench: Bench) -> Any:
 
 
 def forgetting(bench: Bench) -> Any:
-    """General questions, base and twin."""
+    """General questions, and the tasks of `[evaluate] tasks`, base and twin."""
     from llm_twin.evaluation.forgetting import EVERYDAY, TaskRun, TaskRuns, forgetting, read_task, run_task
 
     items = read_task()
@@ -181,9 +187,31 @@ def forgetting(bench: Bench) -> Any:
             f"task-{EVERYDAY}-{name}",
             lambda: run_task(model, items, progress=bench.progress).model_dump(mode="json"),
         )
-        return TaskRuns(ran=(TaskRun.model_validate(made),))
+        more = [_task(bench, task, name, model) for task in bench.workspace.settings.evaluate.tasks]
+        return TaskRuns(
+            ran=(TaskRun.model_validate(made), *(run for each in more for run in each.ran)),
+            not_run={task: why for each in more for task, why in each.not_run.items()},
+        )
 
     return forgetting(runs("base", bench.base), runs("twin", bench.twin))
+
+
+def _task(bench: Bench, task: str, name: str, model: ChatModel) -> "TaskRuns":
+    """A task of lm-evaluation-harness, or a folder of tasks in its YAML, under one model."""
+    from llm_twin.adapters.lm_eval_harness import run_tasks
+    from llm_twin.evaluation.forgetting import TaskRuns
+
+    folder = Path(task).expanduser() if Path(task).expanduser().is_dir() else None
+    most = bench.workspace.settings.evaluate.task_items
+
+    def make() -> Any:
+        found = run_tasks(model, () if folder else (task,), folder, most, bench.progress)
+        return found.model_dump(mode="json")
+
+    try:
+        return TaskRuns.model_validate(bench.notes.once(f"task-{digest(task)[:12]}-{name}", make))
+    except (InputError, MissingPart) as error:
+        return TaskRuns(not_run={task: str(error)})
 
 
 def knowledge(bench: Bench) -> Any:
@@ -200,16 +228,18 @@ def knowledge(bench: Bench) -> Any:
     def chosen(name: str, model: ChatModel) -> Any:
         return bench.notes.once(f"choices-{name}", lambda: letters(model, choices, ask, bench.progress))
 
+    def accuracy() -> "ChoiceAccuracy | str":
+        if not choices:
+            return "no multiple-choice question could be made of the training documents"
+        try:
+            answered = chosen("base", bench.base), chosen("twin", bench.twin)
+        except MissingPart as error:
+            return str(error)
+        return choice_accuracy(choices, *answered, resemblance(choices, bench.embedder))
+
     wrote = {name: [p.text for p in bench.written.wrote[name]] for name in ("base", "twin")}
     return knowledge(
-        choice_accuracy(
-            choices,
-            chosen("base", bench.base),
-            chosen("twin", bench.twin),
-            resemblance(choices, bench.embedder),
-        )
-        if choices
-        else "no multiple-choice question could be made of the training documents",
+        accuracy(),
         open_answers(bench.material.test, wrote["base"], wrote["twin"], bench.embedder),
     )
 
@@ -234,7 +264,7 @@ def answers(bench: Bench) -> Any:
 
 def _answered(bench: Bench, name: str, mode: str, model: ChatModel | None) -> list[Answer]:
     """Answers to the questions asked, then to those that nothing written answers."""
-    from llm_twin.inference.answer import Answering, ask
+    from llm_twin.inference.answer import ask
 
     settings = bench.workspace.settings.ask
     silent_on = bench.unanswerable.questions[: 2 * bench.workspace.settings.evaluate.answered]
@@ -242,16 +272,8 @@ def _answered(bench: Bench, name: str, mode: str, model: ChatModel | None) -> li
     def make() -> list[Any]:
         questions = [*(s.instruction for s in bench.asked), *silent_on]
         with closing(wiring.open_vectors(bench.workspace, bench.embedder.dimension)) as store:
-            using = Answering(
-                bench.workspace.author,
-                store,
-                bench.embedder,
-                model,
-                mode,
-                Sampling(max_tokens=120, temperature=settings.temperature, top_p=settings.top_p),
-                settings.budget_tokens,
-                settings.passages,
-            )
+            sampling = Sampling(max_tokens=120, temperature=settings.temperature, top_p=settings.top_p)
+            using = answering(bench.workspace, store, bench.embedder, model, mode, sampling)
             found = []
             for done, question in enumerate(questions):
                 found.append(ask(question, using).model_dump(mode="json"))
@@ -267,6 +289,28 @@ def _twin_answers(bench: Bench) -> list[Answer]:
     return _answered(bench, _TWIN_ANSWERS, "write", bench.twin)[: len(bench.asked)]
 
 
+def ragas(bench: Bench) -> Any:
+    """The twin's answers by the metrics of Ragas: those that need no model, and where one judges the others."""
+    from llm_twin.adapters.ragas_metrics import ragas as scores
+    from llm_twin.evaluation.ragas_scores import RagasScores, rag_samples
+
+    answered = list(zip(bench.asked, _twin_answers(bench), strict=True))
+    samples = rag_samples(answered, bench.chunks)
+    if not samples:
+        raise InputError("the twin answered none of the questions", "look at the section answers")
+
+    def made(judge: ChatModel | None) -> Any:
+        name = f"ragas-{slug(judge.name)}" if judge else "ragas"
+        return bench.notes.once(
+            name, lambda: scores(samples, bench.embedder, judge, bench.progress).model_dump(mode="json")
+        )
+
+    if not bench.judging:
+        return RagasScores.model_validate(made(None))
+    with closing(wiring.open_endpoint(bench.workspace)) as judge:
+        return RagasScores.model_validate(made(judge))
+
+
 def privacy(bench: Bench) -> Any:
     """What the twin gives away of what it was trained on, planted canaries with it."""
     from llm_twin.evaluation.canaries import canaries
@@ -274,7 +318,7 @@ def privacy(bench: Bench) -> Any:
 
     plan, trained = bench.workspace.settings.privacy, bench.workspace.finished("train")
     # Another model, given with --model, was not trained with them.
-    of_twin = trained is not None and Path(trained.report.artefacts[0]) == bench.folders[1]
+    of_twin = trained is not None and Path(trained.report.artefacts[0]) == bench.subjects[1].folder
     side = {s.document_id: s.split for s in read_samples(bench.workspace)}
     training = {d.document.id: d.text for d in bench.documents if side.get(d.document.id) == "train"}
     return measure(
@@ -346,6 +390,8 @@ SECTIONS: dict[str, tuple[str, Callable[[Bench], Any]]] = {
     "privacy": ("privacy", privacy),
 }
 """A section of `[evaluate] sections` -> the field of the report that it fills, and what fills it."""
+OPTIONAL: dict[str, tuple[str, Callable[[Bench], Any]]] = {"ragas": ("ragas", ragas)}
+"""The same for sections that need an extra, and so are measured where `[evaluate] sections` names them."""
 JUDGED: dict[str, tuple[str, Callable[[Bench], Any]]] = {"judged": ("judged", judged), "ares": ("ares", ares)}
 """The same for what `--judge` adds."""
 
@@ -353,9 +399,9 @@ JUDGED: dict[str, tuple[str, Callable[[Bench], Any]]] = {"judged": ("judged", ju
 def check(names: Sequence[str]) -> None:
     """InputError for a section that does not exist."""
     for name in names:
-        if name not in SECTIONS:
+        if name not in SECTIONS | OPTIONAL:
             raise InputError(
-                f"there is no section {name!r} of an evaluation", f"known: {', '.join(SECTIONS)}"
+                f"there is no section {name!r} of an evaluation", f"known: {', '.join(SECTIONS | OPTIONAL)}"
             )
 
 
@@ -367,7 +413,7 @@ def measured(bench: Bench, names: Sequence[str], judge: bool = False) -> dict[st
     missing = {
         name: "left out by [evaluate] sections, or by --quick" for name in SECTIONS if name not in names
     }
-    wanted = {name: SECTIONS[name] for name in names} | (JUDGED if judge else {})
+    wanted = {name: (SECTIONS | OPTIONAL)[name] for name in names} | (JUDGED if judge else {})
     found: dict[str, Any] = {}
     for name, (field, make) in wanted.items():
         try:

@@ -99,7 +99,10 @@ class DatasetSettings(Section):
 
 
 class EvaluateSettings(Section):
-    """How much is measured: held-out passages, and how the models answer."""
+    """How much is measured: held-out passages, and how the models answer.
+
+    `tasks` are names of lm-evaluation-harness or folders with tasks in its YAML, at most `task_items` items each.
+    """
 
     passages: int = Field(48, ge=6)
     machine_passages: int = Field(96, ge=6)
@@ -107,6 +110,8 @@ class EvaluateSettings(Section):
     choices: int = Field(24, ge=4)
     answered: int = Field(12, ge=4)
     sections: tuple[str, ...] = SECTIONS
+    tasks: tuple[str, ...] = ()
+    task_items: int = Field(200, ge=2)
     max_tokens: int = Field(200, ge=16)
     temperature: float = Field(0.9, ge=0)
     top_p: float = Field(0.9, gt=0, le=1)

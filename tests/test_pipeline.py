@@ -1,21 +1,22 @@
 """The road with stand-ins for the models: order, staleness, and what the first stages leave behind."""
 
 import json
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
-from llm_twin import freshness, inspect, material, models, pipeline, reading, wiring
+from llm_twin import asker, freshness, inspect, material, models, pipeline, reading, wiring
 from llm_twin.adapters.standins import HashEmbedder, ScriptedChat
-from llm_twin.errors import InputError
+from llm_twin.errors import InputError, MissingPart
 from llm_twin.evaluation.people import Dimension, Guess
 from llm_twin.evaluation.report import Report
 from llm_twin.journal import Journal
-from llm_twin.settings import Settings
+from llm_twin.settings import EndpointSettings, Settings
 from llm_twin.text import words
 from llm_twin.types import Feedback, Sample, StageReport, Value
 from llm_twin.workspace import Workspace
@@ -162,7 +163,7 @@ def test_an_index_that_cannot_be_read_is_told_before_anything_is_measured(
     pipeline.collect(workspace)
     pipeline.index(workspace)
     pipeline.dataset(workspace)
-    monkeypatch.setattr(pipeline, "trained_twin", lambda workspace: tmp_path / "twin")
+    monkeypatch.setattr(asker, "trained_twin", lambda workspace: tmp_path / "twin")
     for card in workspace.vectors.rglob("card.json"):
         card.write_text(json.dumps({"layout": 99, "dimension": 8}), encoding="utf-8")
     with pytest.raises(InputError, match="layout 99"):
@@ -179,7 +180,7 @@ def measurable(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyP
     pipeline.collect(workspace)
     pipeline.index(workspace)
     pipeline.dataset(workspace)
-    monkeypatch.setattr(pipeline, "trained_twin", lambda workspace: tmp_path / "twin")
+    monkeypatch.setattr(asker, "trained_twin", lambda workspace: tmp_path / "twin")
     monkeypatch.setattr(models, "read_card", lambda folder: SimpleNamespace(sha256="0"))
     return workspace
 
@@ -209,6 +210,48 @@ def test_the_next_report_holds_what_people_said_and_what_a_judge_says(
     assert (after.feedback[0].up, after.feedback[0].edited) == (1, 1)
     assert after.ares is not None and after.ares.judge == "judge"
     assert [d.dimension for d in after.ares.dimensions] == list(get_args(Dimension))
+
+
+class Mute(ScriptedChat):
+    """What most endpoints are: it writes, and gives no probabilities of a given text."""
+
+    def score(self, *given: object, **named: object) -> list[Any]:
+        raise MissingPart("the server does not tell how probable a text is", "serve it with vLLM")
+
+
+def test_the_model_of_an_endpoint_is_measured_as_far_as_it_can_be(
+    measurable: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wiring, "open_endpoint", lambda workspace: Mute(_ask_about, name="far"))
+    parts = {**pipeline.QUICK, "sections": ("knowledge", "forgetting"), "tasks": ("arc_easy",)}
+    monkeypatch.setattr(pipeline, "QUICK", parts)
+    monkeypatch.setitem(sys.modules, "lm_eval", None)
+    finished = pipeline.evaluate(measurable, quick=True, model="endpoint")
+    found = _report(finished)
+    assert (found.twin_model, found.twin_sha256) == ("far", "")
+    assert found.measured.perplexity is None and "how probable" in found.measured.perplexity_missing
+    assert "not measured: the server" in str(found.headline()["perplexity"])
+    assert found.knowledge is not None and found.knowledge.answers is not None
+    assert "forgetting" in found.not_measured
+    assert measurable.finished("evaluate") is None, "the road measures the twin alone"
+    other = measurable.settings.model_copy(update={"endpoint": EndpointSettings(url="http://elsewhere/v1")})
+    elsewhere = pipeline.evaluate(Workspace(measurable.home, other), quick=True, model="endpoint")
+    assert elsewhere.artefacts != finished.artefacts
+
+
+def test_an_endpoint_that_writes_counts_for_what_it_wrote(measurable: Workspace) -> None:
+    def at(adapter: str, url: str) -> tuple[str, str]:
+        changed = {
+            "adapters": measurable.settings.adapters.model_copy(update={"chat": adapter}),
+            "endpoint": EndpointSettings(url=url),
+        }
+        there = Workspace(measurable.home, measurable.settings.model_copy(update=changed))
+        return freshness.dataset_inputs(there), freshness.evaluate_inputs(there)
+
+    here, there = "http://here/v1", "http://there/v1"
+    assert at("openvino", here) == at("openvino", there)
+    for before, after in zip(at("openai", here), at("openai", there), strict=True):
+        assert before != after
 
 
 def _report(finished: StageReport) -> Report:

@@ -9,21 +9,25 @@ import pytest
 
 from llm_twin import sections, wiring
 from llm_twin.adapters.standins import ScriptedChat
+from llm_twin.asker import Subject
 from llm_twin.errors import InputError, MissingPart
+from llm_twin.evaluation.forgetting import TaskRun, TaskRuns
 from llm_twin.evaluation.labels import label_items, label_of
 from llm_twin.evaluation.measure import Notes
 from llm_twin.evaluation.people import Guess, Label
+from llm_twin.evaluation.ragas_scores import RagasScores, RagSample, ragas_scores
 from llm_twin.evaluation.report import Report
 from llm_twin.journal import Journal
 from llm_twin.ports import silent
-from llm_twin.settings import SECTIONS, Settings
+from llm_twin.settings import SECTIONS, EvaluateSettings, Settings
 from llm_twin.types import Answer, Feedback, Sample, StageReport
 from llm_twin.workspace import Workspace
 
 
 def test_the_sections_are_those_of_the_settings_and_fill_fields_of_the_report() -> None:
     assert tuple(sections.SECTIONS) == SECTIONS
-    filled = {field for field, _ in (sections.SECTIONS | sections.JUDGED).values()}
+    every = sections.SECTIONS | sections.OPTIONAL | sections.JUDGED
+    filled = {field for field, _ in every.values()}
     assert filled <= set(Report.model_fields)
 
 
@@ -129,6 +133,73 @@ def test_ares_needs_an_answer(bench: Any) -> None:
         sections.ares(bench)
 
 
+@pytest.mark.parametrize("judging", [False, True])
+def test_ragas_scores_the_answers_once_and_with_a_judge_where_one_is_asked(
+    bench: Any, judging: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, str]] = []
+
+    def scores(samples: Any, embedder: Any, judge: Any, progress: Any) -> RagasScores:
+        asked.append((len(samples), judge.name if judge else ""))
+        return ragas_scores(samples, {"rouge_score": [0.5] * len(samples)}, {}, asked[-1][1])
+
+    monkeypatch.setattr("llm_twin.adapters.ragas_metrics.ragas", scores)
+    monkeypatch.setattr(
+        "llm_twin.evaluation.ragas_scores.rag_samples", lambda answered, chunks: _ragged(answered)
+    )
+    bench.judging, bench.embedder, bench.chunks = judging, None, []
+    found = sections.ragas(bench)
+    assert found == sections.ragas(bench) and len(asked) == 1
+    assert (found.samples, found.judge) == asked[0] == (29, "judge" if judging else "")
+    assert found.metrics["rouge_score"].value == 0.5
+
+
+def _ragged(answered: Any) -> list[RagSample]:
+    return [
+        RagSample(
+            document_id=s.document_id,
+            question=s.instruction,
+            answer=a.text,
+            reference=s.response,
+            retrieved_contexts=("p",),
+            reference_contexts=("p",),
+        )
+        for s, a in answered
+        if a.found
+    ]
+
+
+def test_ragas_needs_an_answer(bench: Any) -> None:
+    bench.judging, bench.embedder, bench.chunks = False, None, []
+    with pytest.raises(InputError, match="answered none"):
+        sections.ragas(bench)
+
+
+def test_tasks_of_the_harness_stand_beside_the_everyday_one(
+    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name is asked for as a name, a folder as a folder; one that is not run says why and the others go on."""
+    asked: list[tuple[Any, ...]] = []
+
+    def run_tasks(model: Any, names: Any, folder: Any, limit: int, progress: Any) -> TaskRuns:
+        asked.append((names, folder, limit))
+        if folder is None:
+            raise MissingPart("lm-evaluation-harness needs lm_eval", "install it")
+        return TaskRuns(ran=(TaskRun(task="own", metric="acc", values=(0.0, 1.0)),))
+
+    monkeypatch.setattr("llm_twin.adapters.lm_eval_harness.run_tasks", run_tasks)
+    evaluate = EvaluateSettings(tasks=("arc_easy", str(tmp_path)), task_items=7)
+    settings = bench.workspace.settings.model_copy(update={"evaluate": evaluate})
+    bench.workspace = Workspace(tmp_path, settings)
+    bench.base = bench.twin = ScriptedChat(lambda _: "x")
+    found = sections.forgetting(bench)
+    assert [task.name for task in found.tasks] == ["everyday", "own"]
+    assert "lm_eval" in found.not_run["arc_easy"]
+    assert asked == [(("arc_easy",), None, 7), ((), tmp_path, 7)] * 2
+    sections.forgetting(bench)
+    assert asked[4:] == [(("arc_easy",), None, 7)] * 2, "what ran is noted, what did not is tried again"
+
+
 def test_what_people_said_is_that_of_this_twin_and_of_all_answers(tmp_path: Path) -> None:
     workspace, now = Workspace(tmp_path, Settings(author="Wren Marlow")), datetime(2026, 1, 1, tzinfo=UTC)
     assert sections.said(workspace, "twin-1") == {"blind": None, "feedback": ()}
@@ -158,7 +229,7 @@ def test_canaries_are_looked_for_in_the_twin_that_learnt_them_alone(
     workspace.finish("train", "x", StageReport(stage="train", artefacts=(str(tmp_path / "twin"),)))
     bench = SimpleNamespace(
         workspace=workspace,
-        folders=(tmp_path / "base", tmp_path / measured),
+        subjects=(Subject("base", tmp_path / "base"), Subject(measured, tmp_path / measured)),
         documents=[],
         material=SimpleNamespace(train=[], test=[]),
         twin=None,

@@ -115,36 +115,21 @@ def appraise(
     """
     if not texts:
         raise InputError("there are no texts to appraise", "name a folder that holds some")
-    verifier = style.fit(
-        train.author, train.others, train.machine, (held_out.author, held_out.others, held_out.machine)
-    )
-    validation = validate(
-        author_train=train.author,
-        others_train=train.others,
-        machine=train.machine,
-        test=held_out.author,
-        others_test=held_out.others,
-        floor=held_out.machine,
-        verifier=verifier,
-        paraphrased=paraphrased,
-    )
-    refused = validation.refused or _refusal(verifier, validation)
-    scale = _scale(Second(STYLE, "", False, verifier.probability), held_out)
+    judging, validation = _fitted(train, held_out, paraphrased)
+    scale = _scale(Second(STYLE, "", False, judging.verifier.probability), held_out)
     seconds, unclear = _seconds(train, held_out)
     copies = _copies(known)
     own = float(np.mean([copies(p.text).share for p in joined(held_out.author)]))
-    length = max(_LEAST_PIECE, int(np.median([count(p.text) for p in held_out.author])))
-    least = (validation.power.enough if validation.power else None) or 0
     found = tuple(
-        _appraised(name, text, scale, seconds, copies(text), own, length)
-        if not (why := refused or _too_short(text, least))
+        _appraised(name, text, scale, seconds, copies(text), own, judging.length)
+        if not (why := judging.why_not(text))
         else _unappraised(name, text, why, copies(text), own)
         for name, text in texts
     )
     placed = [t.probability for t in found if t.probability is not None and not t.copy_flag]
     return Appraisal(
         author=author,
-        refused=refused,
+        refused=judging.refused,
         floor_is="the base model" if held_out.machine else "other authors",
         texts=found,
         place=_overall(placed, scale),
@@ -177,9 +162,15 @@ class Voice:
         kinds = {"other authors": self.verifier.auc_others, "the base model": self.verifier.auc_machine}
         return " and ".join(kind for kind, auc in kinds.items() if auc is not None)
 
+    def why_not(self, text: str) -> str:
+        """Why this text is not judged; empty where it is."""
+        words = count(text)
+        too_short = f"it has {words} words, and it takes {self.least} to tell this author"
+        return self.refused or ("" if words >= self.least else too_short)
+
     def of(self, text: str) -> tuple[int, float | None, str]:
         """The words of a text, the mean P(author) of its pieces, and why there is none (empty: there is)."""
-        if why := self.refused or _too_short(text, self.least):
+        if why := self.why_not(text):
             return count(text), None, why
         return count(text), float(self.verifier.probability(pieces(text, self.length)).mean()), ""
 
@@ -189,6 +180,13 @@ def voice(train: Sides, held_out: Sides) -> Voice:
 
     Raises InputError with too few documents to fit on.
     """
+    return _fitted(train, held_out)[0]
+
+
+def _fitted(
+    train: Sides, held_out: Sides, paraphrased: Sequence[str] | None = None
+) -> tuple[Voice, Validation]:
+    """The voice, and what was learnt about its verifier."""
     verifier = style.fit(
         train.author, train.others, train.machine, (held_out.author, held_out.others, held_out.machine)
     )
@@ -200,11 +198,11 @@ def voice(train: Sides, held_out: Sides) -> Voice:
         others_test=held_out.others,
         floor=held_out.machine,
         verifier=verifier,
-        paraphrased=None,
+        paraphrased=paraphrased,
     )
     least = (found.power.enough if found.power else None) or 0
     length = max(_LEAST_PIECE, int(np.median([count(p.text) for p in held_out.author])))
-    return Voice(verifier, least, length, found.refused or _refusal(verifier, found))
+    return Voice(verifier, least, length, found.refused or _refusal(verifier, found)), found
 
 
 def _refusal(verifier: Verifier, validation: Validation) -> str:
@@ -226,11 +224,6 @@ def _refusal(verifier: Verifier, validation: Validation) -> str:
 def _copies(known: Sequence[str]) -> Callable[[str], Copies]:
     seen, spans = memory(known), Spans({str(i): text for i, text in enumerate(known)})
     return lambda text: Copies(share=float(memorised([text], seen)[0]), longest=spans.longest(text).words)
-
-
-def _too_short(text: str, least: int) -> str:
-    words = count(text)
-    return "" if words >= least else f"it has {words} words, and it takes {least} to tell this author"
 
 
 def _scale(judge: Second, held_out: Sides) -> _Scale:

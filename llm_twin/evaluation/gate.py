@@ -300,5 +300,8 @@ def _memorises(side: Evaluated) -> str:
 
 def _gives_away(side: Evaluated) -> str:
     if side.privacy is None:
-        return f"privacy of {side.name} was not measured: measure it, or take it off the veto of [gate]"
+        return (
+            f"privacy of {side.name} was not measured (--quick leaves it out): evaluate it whole, "
+            "or take privacy off the veto of [gate]"
+        )
     return "; ".join(side.privacy.objections())

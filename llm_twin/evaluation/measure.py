@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from llm_twin.errors import InputError, TwinError
+from llm_twin.errors import InputError, MissingPart, TwinError
 from llm_twin.evaluation import answers, fluency, style
 from llm_twin.evaluation.intervals import Array, Draws, Estimate, draw
 from llm_twin.evaluation.rows import PerDocument, per_document, verifier_digest
@@ -84,7 +84,9 @@ class Measured(Value):
     difference: Estimate | None
     style_floor: float
     style_ceiling: float
-    perplexity: fluency.Perplexity
+    perplexity: fluency.Perplexity | None
+    perplexity_missing: str = ""
+    """Why there is no perplexity."""
     memorisation: Memorisation
     examples: tuple[Example, ...]
     rows: PerDocument | None = None
@@ -115,14 +117,15 @@ def measure(
     notes: Notes,
     progress: Progress = silent,
 ) -> Measured:
-    """Measure `twin` beside `base`. Both models are closed on return.
+    """Measure `twin` beside `base`. Both models are closed on return. A twin that gives no probabilities of a given
+    text (most endpoints) has no perplexity; its sense does not need them, the base model's fluency decides it.
 
     Raises InputError, before either model does anything, with held-out samples of fewer than two documents.
     """
     _check(material)
     work = _Work(material, ask, sampling, notes, progress)
     wrote = {"twin": work.answers(twin, "twin", material.test, _TWIN_SEED)}
-    real_by_twin = work.scored(twin, "twin-real", [s.response for s in material.test])
+    real_by_twin = work.scored_if_it_can(twin, "twin-real", [s.response for s in material.test])
     twin.close()
     wrote["base"] = work.answers(base, "base", material.test, _BASE_SEED)
     wrote["floor"] = work.answers(base, "floor", material.test, _FLOOR_SEED)
@@ -188,6 +191,13 @@ class _Work:
             return [[round(float(v), 5) for v in tokens] for tokens in found]
 
         return [np.array(tokens, np.float64) for tokens in self.notes.once(f"scores-{name}", make)]
+
+    def scored_if_it_can(self, model: ChatModel, name: str, texts: Sequence[str]) -> list[Array] | str:
+        """The same, or why this model gives no probabilities of a given text."""
+        try:
+            return self.scored(model, name, texts)
+        except MissingPart as error:
+            return str(error)
 
     def judged(self, wrote: dict[str, list[str]]) -> dict[str, list[str]]:
         """The texts whose fluency is measured. An empty answer is scored as an end of turn alone."""
@@ -290,11 +300,12 @@ def _found(
     quantities: dict[str, Bracketed],
     wrote: dict[str, list[str]],
     real_by_base: list[Array],
-    real_by_twin: list[Array],
+    real_by_twin: list[Array] | str,
 ) -> Measured:
     documents = [s.document_id for s in material.test]
     draws = draw(documents)
     refused = _refusal(verifier, quantities)
+    read, missing = (None, real_by_twin) if isinstance(real_by_twin, str) else (real_by_twin, "")
     return Measured(
         author=material.author,
         documents=len(draws.documents),
@@ -308,10 +319,11 @@ def _found(
         difference=None if refused else difference("twin", "base", quantities, documents, draws),
         style_floor=float(quantities["style"].floor.mean()),
         style_ceiling=float(quantities["style"].ceiling.mean()),
-        perplexity=fluency.perplexity(real_by_base, real_by_twin, documents, draws),
+        perplexity=fluency.perplexity(real_by_base, read, documents, draws) if read else None,
+        perplexity_missing=missing,
         memorisation=_memorisation(material, wrote),
         examples=_examples(material, wrote, draws),
-        rows=per_document(quantities, material.test, _background(material, wrote), real_by_twin),
+        rows=per_document(quantities, material.test, _background(material, wrote), read),
     )
 
 

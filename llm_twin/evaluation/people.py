@@ -73,8 +73,6 @@ class Blind(Value):
     p_value: float | None
     """Two-sided, exact: how often pure guessing is at least this far from one half. None with `refused`."""
     kinds: tuple[BlindShare, ...]
-    left_out: int
-    """Instructions whose two passages could not be made alike, so that they were not shown."""
 
 
 class FeedbackStats(Value):
@@ -93,7 +91,7 @@ class FeedbackStats(Value):
     """Quartiles of how far those were changed: 0 not a word, 1 every word. None where none was."""
 
 
-def blind_verdict(guesses: Sequence[Guess], left_out: int = 0) -> Blind:
+def blind_verdict(guesses: Sequence[Guess]) -> Blind:
     """How often the author was recognised, and whether that differs from guessing."""
     if not guesses:
         return Blind(
@@ -102,7 +100,6 @@ def blind_verdict(guesses: Sequence[Guess], left_out: int = 0) -> Blind:
             total=None,
             p_value=None,
             kinds=(),
-            left_out=left_out,
         )
     total = _share("", guesses)
     refused = _refusal(total.guesses)
@@ -116,7 +113,6 @@ def blind_verdict(guesses: Sequence[Guess], left_out: int = 0) -> Blind:
         total=total,
         p_value=p_value,
         kinds=tuple(_share(kind, by_kind[kind]) for kind in sorted(by_kind)),
-        left_out=left_out,
     )
 
 

@@ -26,6 +26,7 @@ from llm_twin.evaluation.opinions import Opinions
 from llm_twin.evaluation.people import Blind, FeedbackStats, in_words
 from llm_twin.evaluation.privacy import Privacy
 from llm_twin.evaluation.rag import Rag
+from llm_twin.evaluation.ragas_scores import RagasScores
 from llm_twin.evaluation.retrieval import Retrieval
 from llm_twin.evaluation.scores import Scores
 from llm_twin.evaluation.style import LEAST_AUC
@@ -66,6 +67,7 @@ class Report(BaseModel):
     forgetting: Forgetting | None = None
     knowledge: Knowledge | None = None
     rag: Rag | None = None
+    ragas: RagasScores | None = None
     privacy: Privacy | None = None
     judged: Judged | None = None
     ares: Ares | None = None
@@ -87,11 +89,7 @@ class Report(BaseModel):
                 figures[title] = f"{twin} (base model {base})"
         else:
             figures["scores"] = measured.refused
-        change = measured.perplexity.change
-        figures["perplexity"] = (
-            f"{measured.perplexity.base.value:.1f} -> {measured.perplexity.twin.value:.1f} "
-            f"({change.value:+.0%} [{change.low:+.0%}, {change.high:+.0%}])"
-        )
+        figures["perplexity"] = _perplexity(measured)
         copied = measured.memorisation
         figures["memorised"] = (
             f"{copied.twin:.1%} (author {copied.author:.1%}){' VETO' if copied.veto else ''}"
@@ -139,6 +137,17 @@ def page(report: Report) -> str:
     )
 
 
+def _perplexity(measured: Measured) -> str:
+    found = measured.perplexity
+    if found is None:
+        return f"not measured: {measured.perplexity_missing}"
+    change = found.change
+    return (
+        f"{found.base.value:.1f} -> {found.twin.value:.1f} "
+        f"({change.value:+.0%} [{change.low:+.0%}, {change.high:+.0%}])"
+    )
+
+
 def weakest(scores: Scores) -> str:
     """Which of the three decides the sense score."""
     return min(SENSES, key=lambda name: getattr(scores, name).value)
@@ -166,15 +175,17 @@ def _passages(answer: Answer) -> list[tuple[Citation, str]]:
     return [(citation, texts.get(citation.chunk_id, "")) for citation in answer.citations]
 
 
-def _axes(report: Report) -> dict[str, plots.Axis]:
+def _axes(report: Report) -> dict[str, plots.Axis | None]:
     measured = report.measured
-    copied = measured.memorisation
+    copied, perplexity = measured.memorisation, measured.perplexity
     limit = copied.author + VETO_OVER_SELF
     aucs = [a for a in (measured.auc, measured.auc_others, measured.auc_machine) if a is not None]
     return {
         "scores": plots.score_axis(_estimates(measured, ("style", "sense", "twin"))),
         "senses": plots.score_axis(_estimates(measured, SENSES)),
-        "perplexity": plots.axis_from_zero([measured.perplexity.base.high, measured.perplexity.twin.high]),
+        "perplexity": plots.axis_from_zero([p.high for p in (perplexity.base, perplexity.twin)])
+        if perplexity
+        else None,
         "copied": plots.axis_from_zero([limit, copied.twin, copied.base, copied.author]),
         "found": plots.Axis(0.0, 1.05),
         "auc": plots.Axis(min(0.5, *aucs) - 0.02, 1.02),

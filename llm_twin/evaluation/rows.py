@@ -76,12 +76,13 @@ def per_document(
     quantities: Mapping[str, Bracketed],
     samples: Sequence[Sample],
     verifier: str,
-    real_by_model: Scored,
+    real_by_model: Scored | None,
     model: str = "twin",
 ) -> PerDocument:
     """The rows of `model`: its `quantities` (as `scores.scores` takes them) and its perplexity.
 
-    `samples` are the held-out passages, one a row; `real_by_model` their token log probabilities under `model`.
+    `samples` are the held-out passages, one a row; `real_by_model` their token log probabilities under `model`,
+    None where it gives none.
     """
     ids, documents = [s.id for s in samples], [s.document_id for s in samples]
     parts = {
@@ -90,8 +91,9 @@ def per_document(
         )
         for name, q in quantities.items()
     }
-    means, tokens = [t.mean() for t in real_by_model], [len(t) for t in real_by_model]
-    parts["perplexity"] = part(ids, documents, means, tokens, reads="perplexity")
+    if real_by_model is not None:
+        means, tokens = [t.mean() for t in real_by_model], [len(t) for t in real_by_model]
+        parts["perplexity"] = part(ids, documents, means, tokens, reads="perplexity")
     return PerDocument(verifier=verifier, parts=parts)
 
 

@@ -5,19 +5,24 @@ it cannot raise recall of one known source; it is for answers that should draw o
 which questions want breadth.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llm_twin.errors import InputError
-from llm_twin.ports import Embedder, Vectors
+from llm_twin.ports import Vectors
 from llm_twin.types import Hit
 
 RELEVANCE = 0.7
 
 
-def diversify(hits: Sequence[Hit], embedder: Embedder, limit: int, relevance: float = RELEVANCE) -> list[Hit]:
+def diversify(
+    hits: Sequence[Hit],
+    embed: Callable[[Sequence[str]], Vectors],
+    limit: int,
+    relevance: float = RELEVANCE,
+) -> list[Hit]:
     """At most `limit` of `hits` with their own scores, in the order chosen; the first is the best hit.
 
     `relevance` weighs a hit's score, scaled to 0 to 1 over `hits`, against its highest cosine to what is chosen
@@ -27,7 +32,7 @@ def diversify(hits: Sequence[Hit], embedder: Embedder, limit: int, relevance: fl
         raise InputError(f"the weight {relevance} is not between 0 and 1", f"the default is {RELEVANCE}")
     if not hits or limit < 1:
         return []
-    vectors = embedder.embed([hit.chunk.embedded_text for hit in hits])
+    vectors = embed([hit.chunk.embedded_text for hit in hits])
     scores = np.array([hit.score for hit in hits])
     return [hits[i] for i in mmr(_scaled(scores), vectors, limit, relevance)]
 

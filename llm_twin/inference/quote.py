@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from llm_twin.inference.diversify import RELEVANCE, mmr
 from llm_twin.inference.retrieve import pieces_vectors, question_vector
 from llm_twin.ports import Embedder, Vectors
 from llm_twin.text import Block, blocks, sentences, words
@@ -21,7 +22,6 @@ from llm_twin.types import Hit
 LEAST, MOST = 3, 5
 _LEAST_WORDS = 5
 _NEIGHBOURS, _RANK, _POSITION = 0.25, 0.1, 0.03
-_RELEVANCE = 0.7
 _GOOD = 0.7
 _WHOLE = re.compile(r"[.!…]['\"”’)\]*_»]*$")
 _CLOSERS = re.compile(r"['\"”’)\]*_»]+(?!\w)")
@@ -124,20 +124,10 @@ def _scores(
 
 
 def _diverse(scores: NDArray[np.float64], vectors: Vectors) -> list[int]:
-    """Maximal marginal relevance (Carbonell and Goldstein 1998): good, and unlike what is already chosen.
-
-    Stops at the third sentence unless the next is nearly as good as the best.
-    """
-    alike = vectors @ vectors.T
-    chosen = [int(np.argmax(scores))]
-    while len(chosen) < min(MOST, len(scores)):
-        gain = _RELEVANCE * scores - (1 - _RELEVANCE) * alike[:, chosen].max(axis=1)
-        gain[chosen] = -np.inf
-        best = int(np.argmax(gain))
-        if len(chosen) >= LEAST and scores[best] < _GOOD * scores[chosen[0]]:
-            break
-        chosen.append(best)
-    return chosen
+    """Good ones, and unlike each other. Stops at the third unless the next is nearly as good as the best."""
+    chosen = mmr(scores, vectors, MOST, RELEVANCE)
+    weak = (i for i, row in enumerate(chosen) if i >= LEAST and scores[row] < _GOOD * scores[chosen[0]])
+    return chosen[: next(weak, len(chosen))]
 
 
 def _in_order(chosen: Sequence[Quote], hits: Sequence[Hit]) -> list[Quote]:

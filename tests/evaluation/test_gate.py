@@ -199,7 +199,8 @@ def test_what_was_not_measured_does_not_pass() -> None:
     reasons = {check.asked: check.reason for check in verdict.checks if not check.passed}
     assert reasons == {
         "better: groundedness": "groundedness: not measured: neither evaluation has it",
-        "veto: privacy": "privacy of new was not measured: measure it, or take it off the veto of [gate]",
+        "veto: privacy": "privacy of new was not measured (--quick leaves it out): "
+        "evaluate it whole, or take privacy off the veto of [gate]",
     }
     assert compare(old, new, NO_PRIVACY).passes
 

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from llm_twin.adapters.standins import HashEmbedder, ScriptedChat
-from llm_twin.errors import InputError, TwinError
+from llm_twin.errors import InputError, MissingPart, TwinError
 from llm_twin.evaluation.measure import Material, Measured, Memorisation, Notes, measure
 from llm_twin.evaluation.style import Passage
 from llm_twin.ports import Progress, silent
@@ -196,7 +196,7 @@ def test_perplexity_is_that_of_the_authors_text_under_each_model(plain: tuple[Me
     for name, known in (("base", 0.2), ("twin", 0.4)):
         tokens = np.concatenate(Model(name, dashed, Clock(), known).score([[]] * len(real), real))
         assert getattr(found.perplexity, name).value == pytest.approx(np.exp(-tokens.mean()), rel=1e-4)
-    assert found.perplexity.change.high < 0
+    assert found.perplexity is not None and found.perplexity.change.high < 0
 
 
 def test_examples_are_the_first_passage_of_each_document(plain: tuple[Measured, Clock]) -> None:
@@ -292,7 +292,7 @@ def test_an_author_like_any_other_gets_no_score_and_a_reason(tmp_path: Path) -> 
     assert (found.base, found.twin, found.difference) == (None, None, None)
     assert f"AUC on held-out text is {found.auc:.2f}" in found.refused
     assert "collect more" in found.refused
-    assert found.perplexity.base.value > 1
+    assert found.perplexity is not None and found.perplexity.base.value > 1
 
 
 def test_without_a_ceiling_of_relevance_there_is_no_score(tmp_path: Path) -> None:
@@ -326,3 +326,22 @@ def test_notes_are_made_once_and_whole(tmp_path: Path) -> None:
     assert not (tmp_path / "deep").exists()
     assert notes.once("step", make) == notes.once("step", fail) == {"é": [1.5, "—"]}
     assert made == [1]
+
+
+class Mute(Model):
+    """It gives no probabilities of a given text."""
+
+    def score(self, *given: Any, **named: Any) -> list[NDArray[np.float64]]:
+        raise MissingPart("no probabilities here", "serve it with vLLM")
+
+
+def test_a_twin_without_probabilities_has_scores_and_no_perplexity(
+    tmp_path: Path, plain: tuple[Measured, Clock]
+) -> None:
+    clock = Clock()
+    models = Model("base", formal, clock, 0.2), Mute("twin", dashed, clock, 0.4)
+    sampling = Sampling(max_tokens=200, temperature=0.7)
+    found = measure(material(), *models, HashEmbedder(128), ask, sampling, Notes(tmp_path))
+    assert found.perplexity is None and "no probabilities here" in found.perplexity_missing
+    assert (found.twin, found.base, found.difference) == (plain[0].twin, plain[0].base, plain[0].difference)
+    assert found.rows is not None and "perplexity" not in found.rows.parts

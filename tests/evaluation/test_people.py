@@ -94,8 +94,8 @@ def test_a_verdict_differs_from_chance_or_says_that_it_cannot(right: int, wrong:
 
 def test_the_number_of_guesses_that_a_verdict_takes_is_named() -> None:
     assert blind_verdict(guesses(3, 2)).refused == "no verdict: 5 guesses, and it takes 20 to say anything"
-    nothing = blind_verdict([], left_out=2)
-    assert (nothing.verdict, nothing.total, nothing.left_out) == ("too few guesses", None, 2)
+    nothing = blind_verdict([])
+    assert (nothing.verdict, nothing.total) == ("too few guesses", None)
 
 
 def test_every_kind_stands_with_its_own_share() -> None:

@@ -11,9 +11,11 @@ from pydantic import ValidationError
 from llm_twin.evaluation.ares import Triple
 from llm_twin.evaluation.ares import measure as measure_ares
 from llm_twin.evaluation.fluency import Perplexity
+from llm_twin.evaluation.forgetting import Forgetting
 from llm_twin.evaluation.intervals import Estimate
 from llm_twin.evaluation.measure import Example, Measured, Memorisation
 from llm_twin.evaluation.people import Guess, Label, blind_verdict, feedback_stats
+from llm_twin.evaluation.ragas_scores import RagasScores
 from llm_twin.evaluation.report import Report, linked, page, web_address, write_report
 from llm_twin.evaluation.retrieval import Retrieval
 from llm_twin.evaluation.scores import Scores
@@ -258,6 +260,31 @@ def test_perplexity_that_does_not_fall_is_not_said_to_fall(change: tuple[float, 
     value, low, high = change
     moved = Perplexity(base=about(20, 1), twin=about(22, 1), change=Estimate(value=value, low=low, high=high))
     assert said in seen(page(report(measured=measured(perplexity=moved))))
+
+
+def test_perplexity_that_was_not_measured_says_why() -> None:
+    unread = report(
+        measured=measured(perplexity=None, perplexity_missing="the server tells no probabilities")
+    )
+    assert "Not measured: the server tells no probabilities" in seen(page(unread))
+    assert unread.headline()["perplexity"] == "not measured: the server tells no probabilities"
+
+
+def test_metrics_of_ragas_and_tasks_that_did_not_run_stand_on_the_page() -> None:
+    scored = RagasScores(
+        samples=9, judge="", metrics={"rouge_score": about(0.37)}, failed={"rouge_score": 1},
+        not_measured={"faithfulness": "no judge was asked"},
+    )  # fmt: skip
+    text = seen(page(report(ragas=scored, forgetting=Forgetting(tasks=(), not_run={"arc": "no network"}))))
+    for said in (
+        "Ragas",
+        "rouge score",
+        "0.37",
+        "failed on 1",
+        "no judge was asked",
+        "arc: not run: no network",
+    ):
+        assert said in text
 
 
 def test_a_refused_score_says_why_and_shows_none() -> None:

@@ -30,6 +30,7 @@ pytestmark = pytest.mark.slow
 AUTHORS = ("Paul Iusztin", "Maxime Labonne")
 HELD_OUT, MACHINE = 36, 48
 SHUFFLES = 5
+TRAINED = 96
 SAMPLING = Sampling(max_tokens=96, temperature=0.7)
 
 
@@ -214,3 +215,31 @@ def test_more_like_the_author_than_the_author_is_called_over_imitation(experimen
     found = {name: scores(name, quantities, documents, draw(documents)) for name in values}
     assert found["overdone"].over_imitates and found["overdone"].twin.value <= 1
     assert not found["real"].over_imitates
+
+
+@pytest.fixture(scope="module")
+def twin(experiment: Experiment, smol_model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Passage]:
+    """What the model writes for the same requests after twenty steps on the author's writing."""
+    from llm_twin.adapters.track_files import FileTracker
+    from llm_twin.training.export import export
+    from llm_twin.training.sft import sft
+    from llm_twin.types import Recipe
+
+    run, model = tmp_path_factory.mktemp("run"), tmp_path_factory.mktemp("models") / "twin"
+    learnt = spread(experiment.own.samples["train"], TRAINED)
+    sft(learnt, smol_model, run, Recipe(epochs=1, learning_rate=1e-3), FileTracker(run))
+    export(smol_model, run / "adapter", model, model.name)
+    (texts,) = wrote(model, (experiment.asked, 400_000))
+    return texts
+
+
+def test_a_twin_after_a_short_training_stands_clear_of_its_base_and_of_other_authors(
+    experiment: Experiment, twin: list[Passage]
+) -> None:
+    documents = [p.document_id for p in twin]
+    draws = draw(documents)
+    nearer = experiment.probability(twin) - experiment.probability(experiment.base)
+    gain = estimate(draws.mean(nearer, documents), draws)
+    assert gain.low > 0, gain
+    assert experiment.style(twin).low > experiment.style(experiment.others.passages("test")).high
+    assert not experiment.copied(twin).veto

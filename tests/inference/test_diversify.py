@@ -32,19 +32,19 @@ def test_a_repeated_passage_makes_room_for_another(hit: MakeHit) -> None:
         hit("c", "Clocks run slow in the cold.", 0.7),
         hit("d", "Bread.", 0.1),
     ]
-    assert names(diversify(hits, EMBEDDER, 2, relevance=0.5)) == ["a", "c"]
-    assert names(diversify(hits, EMBEDDER, 3, relevance=1)) == ["a", "b", "c"]
-    assert [h.score for h in diversify(hits, EMBEDDER, 2, 0.5)] == [0.9, 0.7]
+    assert names(diversify(hits, EMBEDDER.embed, 2, relevance=0.5)) == ["a", "c"]
+    assert names(diversify(hits, EMBEDDER.embed, 3, relevance=1)) == ["a", "b", "c"]
+    assert [h.score for h in diversify(hits, EMBEDDER.embed, 2, 0.5)] == [0.9, 0.7]
 
 
 def test_equal_scores_no_hits_and_no_room(hit: MakeHit) -> None:
     hits = [hit("a", "Owls."), hit("b", "Owls."), hit("c", "Clocks.")]
-    assert names(diversify(hits, EMBEDDER, 2)) == ["a", "c"]
-    assert len(diversify(hits, EMBEDDER, 9)) == 3
-    assert diversify([], EMBEDDER, 3) == diversify(hits, EMBEDDER, 0) == []
+    assert names(diversify(hits, EMBEDDER.embed, 2)) == ["a", "c"]
+    assert len(diversify(hits, EMBEDDER.embed, 9)) == 3
+    assert diversify([], EMBEDDER.embed, 3) == diversify(hits, EMBEDDER.embed, 0) == []
 
 
 @pytest.mark.parametrize("weight", [-0.1, 1.1, float("nan")])
 def test_a_weight_outside_0_to_1_is_refused(hit: MakeHit, weight: float) -> None:
     with pytest.raises(InputError, match="between 0 and 1"):
-        diversify([hit("a")], EMBEDDER, 3, weight)
+        diversify([hit("a")], EMBEDDER.embed, 3, weight)
