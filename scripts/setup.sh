@@ -56,12 +56,17 @@ fi
 say "installing llm-twin and what it needs"
 $venv/bin/uv pip install --quiet --python $venv/bin/python -c constraints.txt -e '.[train,bench,dev]'
 
-# The pages are tested in a real browser. A system package is a person's own choice, so it comes on CI only.
-if [ "${CI:-}" = true ] && [ "$(id -u)" = 0 ] && ! command -v chromium >/dev/null && command -v apt-get >/dev/null; then
-    say "installing Chromium for the tests"
-    { apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium; } >/dev/null 2>&1 ||
-        say "Chromium cannot be had; the tests that need it will be skipped"
-fi
+# Pages are tested in a real browser and jobs on a real Redis. A system package is a person's own choice, so they
+# come on CI only.
+from_debian() {
+    if [ "${CI:-}" = true ] && [ "$(id -u)" = 0 ] && ! command -v "$1" >/dev/null && command -v apt-get >/dev/null; then
+        say "installing $1 for the tests"
+        { apt-get update -qq && apt-get install -qq -y --no-install-recommends "$1"; } >/dev/null 2>&1 ||
+            say "$1 cannot be had; the tests that need it will be skipped"
+    fi
+}
+from_debian chromium
+from_debian redis-server
 rm $venv/.unfinished
 printf '%s\n' "$want" >$venv/.stamp
 say "ready"
