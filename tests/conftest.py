@@ -5,6 +5,8 @@ import itertools
 import json
 import os
 import re
+import shutil
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -285,3 +287,18 @@ def openai_server() -> Iterator[Callable[..., OpenAiServer]]:
     yield make
     for server in opened:
         server.close()
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Redis of its own, on a socket in the file system."""
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("there is no redis-server here (Debian and Ubuntu: apt install redis-server)")
+    folder = tmp_path_factory.mktemp("redis")
+    options = ["--port", "0", "--unixsocket", str(folder / "s"), "--dir", str(folder), "--appendonly", "yes"]
+    with subprocess.Popen([program, *options], stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        next(line for line in server.stdout if "eady to accept connections" in line)
+        yield f"unix://{folder / 's'}"
+        server.terminate()

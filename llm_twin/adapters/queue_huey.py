@@ -3,7 +3,8 @@
 huey hands each message out once, so a message is lost with the process that took it. What stands in the records
 decides therefore: a job that they call queued or running and that no message stands for gets a new message when
 the work begins, and a message whose job is not queued any more is dropped. Not covered: two processes that work
-at one queue at a time; jobs that run side by side.
+at one queue at a time; jobs that run side by side; a Redis that goes away under a running job, which then counts
+as running until the next start.
 """
 
 import json
@@ -52,6 +53,7 @@ class HueyQueue:
         self._closed = False
         with _explained():
             self._huey = Huey(name, results=False, serializer=_Json(), **_storage(folder, redis))
+            self._huey.pending_count()  # a server that is not there is told now, not at the first job
         self._store = self._huey.storage
         self._run = self._huey.task(name="run")(self._execute)
         self._tell = self._huey.task(name="tell")(self._announce)

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import sys
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from llm_twin.adapters.queue_huey import HueyQueue
-from llm_twin.errors import InputError, TwinError
+from llm_twin.errors import InputError, MissingPart, TwinError
 from llm_twin.types import Job
 
 
@@ -61,8 +62,11 @@ def test_an_address_of_something_else_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_redis_that_does_not_answer_is_told(tmp_path: Path) -> None:
-    with (
-        closing(HueyQueue(tmp_path, redis=f"unix://{tmp_path}/none")) as queue,
-        pytest.raises(TwinError, match="cannot be reached"),
-    ):
-        queue.submit(job("a"))
+    with pytest.raises(TwinError, match="cannot be reached"):
+        HueyQueue(tmp_path, redis=f"unix://{tmp_path}/none")
+
+
+def test_redis_without_its_client_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "redis", None)
+    with pytest.raises(MissingPart, match="needs the package redis"):
+        HueyQueue(tmp_path, redis="redis://localhost:6379/0")

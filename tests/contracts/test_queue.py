@@ -1,7 +1,5 @@
 """What every Queue promises, over SQLite and over a real Redis. A new adapter joins with one line in QUEUES."""
 
-import shutil
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -18,21 +16,6 @@ from llm_twin.types import Job
 
 LONG = 30.0
 Open = Callable[[], Queue]
-
-
-@pytest.fixture(scope="module")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a Redis of its own, on a socket in the file system."""
-    program = shutil.which("redis-server")
-    if program is None:
-        pytest.skip("there is no redis-server here (Debian and Ubuntu: apt install redis-server)")
-    folder = tmp_path_factory.mktemp("redis")
-    options = ["--port", "0", "--unixsocket", str(folder / "s"), "--dir", str(folder), "--appendonly", "yes"]
-    with subprocess.Popen([program, *options], stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        next(line for line in server.stdout if "eady to accept connections" in line)
-        yield f"unix://{folder / 's'}"
-        server.terminate()
 
 
 def sqlite(folder: Path, request: pytest.FixtureRequest) -> Queue:

@@ -82,11 +82,19 @@ def until(what: Any) -> Any:
     return found
 
 
+@pytest.mark.parametrize("kept", ["sqlite", "redis"])
 def test_a_killed_server_goes_on_with_its_jobs_and_doubles_nothing(
-    workspace: Any, tmp_path: Path, smol_model: Path, models_cache: Path
+    workspace: Any,
+    tmp_path: Path,
+    smol_model: Path,
+    models_cache: Path,
+    kept: str,
+    request: pytest.FixtureRequest,
 ) -> None:
     home = workspace.home
     text = f"author = {json.dumps(workspace.author)}\n" + TOML.format(cache=json.dumps(str(models_cache)))
+    if kept == "redis":
+        text += f"[jobs]\nredis = {json.dumps(request.getfixturevalue('redis_server'))}\n"
     (home / "twin.toml").write_text(text)
     (tmp_path / "held.py").write_text(PLUGIN)
     begun = tmp_path / "begun"
@@ -104,6 +112,7 @@ def test_a_killed_server_goes_on_with_its_jobs_and_doubles_nothing(
             for job in (running, queued)
         ]
         assert httpx.get(f"{url}/jobs").json()["total"] == 2
+    assert (home / "jobs" / "queue.db").exists() == (kept == "sqlite")
     assert [job["state"] for job in jobs] == ["done", "done"]
     assert [answer["question"] for answer in jobs[0]["answers"]] == QUESTIONS
     assert [answer["question"] for answer in jobs[1]["answers"]] == QUESTIONS[:2]
