@@ -46,6 +46,27 @@ def serve(
         )
 
 
+def mcp(
+    mode: Annotated[str, typer.Option(help='"write", "quote", or as twin.toml says.')] = "",
+    home: Home = HOME,
+) -> None:
+    """Serve the twin to assistants that speak MCP: ask, search_writing, draft_in_voice."""
+    from contextlib import closing
+
+    from llm_twin.asker import Asker
+    from llm_twin.errors import InputError
+
+    with showing(False) as show:  # errors and progress on standard error: output belongs to the protocol
+        if mode not in ("", "write", "quote"):
+            raise InputError(f"there is no mode {mode}", "choose write or quote")
+        from llm_twin.serving.mcp import create_server
+
+        with show.progress() as progress:
+            asker = Asker(workspace_at(home), mode, progress=progress("models"))
+        with closing(asker):
+            create_server(asker).run("stdio")
+
+
 @key_app.command(epilog='Example: twin key add reader --author "Wren Marlow"')
 def add(
     name: Annotated[str, typer.Argument(help="Who or what will use it.")],

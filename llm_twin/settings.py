@@ -133,7 +133,7 @@ class ServeSettings(Section):
 
     host: str = "127.0.0.1"
     port: int = Field(8010, ge=0, le=65535)
-    max_concurrent: int = Field(1, ge=1, le=256)
+    max_concurrent: int = Field(8, ge=1, le=256)
     queue: int = Field(16, ge=0, le=10_000)
     cors: tuple[str, ...] = ()
 

@@ -54,7 +54,7 @@ if ! $venv/bin/python -c "import importlib.metadata as m, sys; sys.exit(m.versio
 fi
 
 say "installing llm-twin and what it needs"
-$venv/bin/uv pip install --quiet --python $venv/bin/python -c constraints.txt -e '.[train,bench,dev]'
+$venv/bin/uv pip install --quiet --python $venv/bin/python -c constraints.txt -e '.[train,bench,mcp,dev]'
 
 # Pages are tested in a real browser and jobs on a real Redis. A system package is a person's own choice, so they
 # come on CI only.

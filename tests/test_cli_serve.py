@@ -24,7 +24,7 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-@pytest.mark.parametrize("command", ["serve", "key add", "key list", "key remove"])
+@pytest.mark.parametrize("command", ["serve", "mcp", "key add", "key list", "key remove"])
 def test_every_command_has_help_with_an_example(command: str) -> None:
     assert f"Example: twin {command}" in " ".join(twin(*command.split(), "--help").split())
 
@@ -45,3 +45,5 @@ def test_serve_says_what_is_missing(home: Path) -> None:
     assert "has no index" in twin("serve", "--home", home, code=2)
     assert "no key" in twin("serve", "--host", "0.0.0.0", "--home", home, code=2)
     assert "no mode" in twin("serve", "--mode", "sing", "--home", home, code=2)
+    assert "has no index" in twin("mcp", "--home", home, code=2)
+    assert "no mode" in twin("mcp", "--mode", "sing", "--home", home, code=2)

@@ -1,19 +1,21 @@
 """A ChatModel in this process: OpenVINO GenAI's continuous batching over a prepared model folder.
 
 Token ids come from the model's own tokenizer.json through `prompts`, never from the engine's GGUF
-tokenizer, which disagrees with it. Streams share a prefix cache, for a quick first token; batches and
-scores run without one, because what the cache holds shifts the last bits of a result and leaves out
-log probabilities. Weights stored as Q8_0 or F16 are read as they are (scores within 0.05 a token of torch's);
+tokenizer, which disagrees with it. Streams are written side by side (`openvino_streams`) and share a prefix
+cache, for a quick first token; batches and scores run without one, because what the cache holds shifts the last
+bits of a result and leaves out log probabilities. Weights stored as Q8_0 or F16 are read as they are (scores
+within 0.05 a token of torch's);
 the engine rounds Q4_1's offsets, which cost SmolLM2-135M 0.1 to 0.5 a token. Not covered: GPUs, and models
 that are not stored as GGUF.
 """
 
 import re
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import openvino as ov
@@ -21,6 +23,7 @@ import openvino_genai as genai
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from llm_twin.adapters.openvino_streams import Streams
 from llm_twin.errors import InputError, TwinError
 from llm_twin.models import damage, read_card
 from llm_twin.ports import Progress, silent
@@ -33,10 +36,10 @@ _UNFINISHED = "\ufffd"
 
 
 class OpenVinoChat:
-    """Serves the folder that `models.pull` or `training.export` made. Threads may share it; calls take turns.
+    """Serves the folder that `models.pull` or `training.export` made. Threads may share it.
 
-    A stream takes its turn from its first piece to its end, so whoever reads one must close it before asking
-    the same model for something else. Raises InputError for a folder that is not a whole model.
+    Streams advance together; a batch, a score and a stream that follows a JSON schema take turns, and streams rest
+    meanwhile. Raises InputError for a folder that is not a whole model.
     """
 
     def __init__(self, folder: Path, name: str | None = None) -> None:
@@ -54,6 +57,7 @@ class OpenVinoChat:
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._lock = threading.Lock()
         self._pipelines: dict[bool, Any] = {}
+        self._together: Streams | None = None
         self._requests = 0
         self._closed = False
 
@@ -74,18 +78,22 @@ class OpenVinoChat:
         return [self._completion(len(p), o) for p, o in zip(ids, outputs, strict=True)]
 
     def stream(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[str]:
-        """Pieces of text as they come; closing the iterator drops the request at its next token."""
+        """Pieces of text as they come; closing the iterator cancels the request before the next step."""
         ids = self._ids(messages)
         self._check_room(len(ids), sampling.max_tokens)
-        with self._lock, _explained(self.name, sampling.json_schema):
-            pipeline = self._pipeline(caching=True)
-            handle = self._add(pipeline, ids, self._config(sampling, sampling.seed))
-            try:
-                yield from self._pieces(pipeline, handle)
-            finally:
-                if pipeline.has_non_finished_requests():
-                    handle.cancel()
-                    pipeline.step()
+        config = self._config(sampling, sampling.seed)
+        alone = sampling.json_schema is not None
+        tokens = self._alone(ids, config) if alone else self._streams().tokens(ids, config)
+        with (
+            closing(cast(Generator[list[int], None, None], tokens)),
+            _explained(self.name, sampling.json_schema),
+        ):
+            yield from self._pieces(tokens)
+
+    def warm(self) -> None:
+        """Load the weights and run the engine once, so that the first question does not wait for it."""
+        for _ in self.stream([Message(role="user", content="?")], Sampling(max_tokens=1, temperature=0)):
+            pass
 
     def score(
         self, prompts: Sequence[Sequence[Message]], responses: Sequence[str], progress: Progress = silent
@@ -136,9 +144,12 @@ class OpenVinoChat:
         return [found[-1 - len(tail) : -1] for (_, tail), found in zip(read, echoed, strict=True)]
 
     def close(self) -> None:
-        """Free the weights; a stream that is being read is let finish first."""
+        """Free the weights; streams that are being written are let finish first."""
+        self._closed = True
+        if self._together is not None:
+            self._together.wait()
         with self._lock:
-            self._closed = True
+            self._together = None
             self._pipelines.clear()
 
     def _ids(self, messages: Sequence[Message]) -> list[int]:
@@ -169,6 +180,35 @@ class OpenVinoChat:
                     f"check the file with `twin models verify {self.name}`",
                 ) from error
         return self._pipelines[caching]
+
+    def _streams(self) -> Streams:
+        """What advances the streams; another one after the engine failed."""
+        with self._lock:
+            if self._together is not None and self._together.failed:
+                self._pipelines.pop(True, None)
+                self._together = None
+            if self._together is None:
+                pipeline = self._pipeline(caching=True)
+                self._together = Streams(pipeline, partial(self._add, pipeline), self._lock)
+            if self._closed:
+                raise TwinError(f"{self.name} was closed")
+            return self._together
+
+    def _alone(self, ids: list[int], config: Any) -> Iterator[list[int]]:
+        """New token ids of a request that takes its turn from the first to the last."""
+        with self._lock:
+            pipeline = self._pipeline(caching=False)
+            handle = self._add(pipeline, ids, config)
+            try:
+                while pipeline.has_non_finished_requests() or handle.can_read():
+                    if handle.can_read():
+                        yield [i for output in handle.read().values() for i in output.generated_ids]
+                    else:
+                        pipeline.step()
+            finally:
+                if pipeline.has_non_finished_requests():
+                    handle.cancel()
+                    pipeline.step()
 
     def _config(self, sampling: Sampling, seed: int) -> Any:
         config = genai.GenerationConfig(
@@ -208,14 +248,11 @@ class OpenVinoChat:
             )
         return [outputs[i] for i in range(len(handles))]
 
-    def _pieces(self, pipeline: Any, handle: Any) -> Iterator[str]:
+    def _pieces(self, tokens: Iterator[list[int]]) -> Iterator[str]:
         ids: list[int] = []
         sent = ""
-        while pipeline.has_non_finished_requests() or handle.can_read():
-            if not handle.can_read():
-                pipeline.step()
-                continue
-            ids += [i for output in handle.read().values() for i in output.generated_ids]
+        for new in tokens:
+            ids += new
             text = self._text(ids)
             # A character can span tokens: until it is whole it decodes to a replacement character.
             if text.startswith(sent) and not text.endswith(_UNFINISHED) and text != sent:

@@ -44,7 +44,7 @@ class Options:
 
     host: str = "127.0.0.1"
     mode: str = ""
-    max_concurrent: int = 1
+    max_concurrent: int = 8
     queue: int = 16
     cors: tuple[str, ...] = ()
 

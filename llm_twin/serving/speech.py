@@ -1,7 +1,7 @@
 """What a model of the API says: from a request to pieces of text and, last, how it ended and what it rests on.
 
 Four ids: the twin with passages (`wren-marlow`), in the author's own sentences (`wren-marlow:quote`), without
-passages (`wren-marlow:plain`), and the base model. Weights load when they are first asked. Not covered: keeping
+passages (`wren-marlow:plain`), and the base model. The twin's weights load at the start, the base model's when it is first asked. Not covered: keeping
 all of a long conversation: the twin with passages keeps the newest turns that fit a third of `[ask] budget_tokens`.
 """
 
@@ -46,7 +46,8 @@ class Speech:
         self._lock = threading.Lock()
         self._open: dict[str, ChatModel] = {}
         if self.mode == "write":
-            self._opened(self.twin)  # a twin that cannot be loaded is told now, not at the first question
+            # A twin that cannot be loaded is told now, and nobody waits for its weights.
+            getattr(self._opened(self.twin), "warm", lambda: None)()
         self.embedder: Embedder = wiring.open_embedder(workspace, progress)
         self.store: VectorStore = wiring.open_vectors(workspace, self.embedder.dimension)
 

@@ -113,7 +113,7 @@ def test_a_character_that_spans_tokens_is_never_shown_in_halves(chat: OpenVinoCh
 
 
 @pytest.mark.slow
-def test_threads_take_turns(chat: OpenVinoChat) -> None:
+def test_threads_are_answered_each_with_its_own(chat: OpenVinoChat) -> None:
     expected = "".join(chat.stream(HELLO, GREEDY))
     found: list[str] = []
     threads = [
@@ -124,6 +124,34 @@ def test_threads_take_turns(chat: OpenVinoChat) -> None:
     for thread in threads:
         thread.join(60)
     assert found == [expected] * 3
+
+
+@pytest.mark.slow
+def test_streams_are_written_side_by_side(chat: OpenVinoChat) -> None:
+    """One reader takes a piece of each in turn: with turns of their own the second would never begin."""
+    stories = [
+        [Message(role="user", content=f"Tell me a story about {what}.")] for what in ("owls", "salt", "rain")
+    ]
+    alone = ["".join(chat.stream(story, GREEDY)) for story in stories]
+    streams = [chat.stream(story, GREEDY) for story in stories]
+    texts = [next(stream) for stream in streams]
+    texts = [text + "".join(stream) for text, stream in zip(texts, streams, strict=True)]
+    assert all(text and text.split()[0] == one.split()[0] for text, one in zip(texts, alone, strict=True))
+
+
+@pytest.mark.slow
+def test_a_batch_waits_for_no_stream(chat: OpenVinoChat) -> None:
+    stream = chat.stream([Message(role="user", content="Tell me a story.")], Sampling(max_tokens=400))
+    assert next(stream)
+    assert chat.generate([HELLO], GREEDY)[0].text
+    stream.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.slow
+def test_a_model_that_was_warmed_answers_as_before(chat: OpenVinoChat) -> None:
+    before = "".join(chat.stream(HELLO, GREEDY))
+    chat.warm()
+    assert "".join(chat.stream(HELLO, GREEDY)) == before
 
 
 @pytest.mark.slow

@@ -1,0 +1,27 @@
+"""The stand-in engine of the load test: it writes at a steady pace, so that what is over is the server's part."""
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from llm_twin.adapters.standins import ScriptedChat
+from llm_twin.types import Message, Sampling
+
+WORDS, SECONDS_A_WORD = 30, 0.02
+
+
+class Paced(ScriptedChat):
+    """The first word at once, the others one after the other."""
+
+    def stream(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[str]:
+        """`WORDS` words; a question with "for ever" in it gets a thousand."""
+        many = 1000 if "for ever" in messages[-1].content else WORDS
+        for number in range(many):
+            if number:
+                time.sleep(SECONDS_A_WORD)
+            yield f"word{number} "
+
+
+def open_chat(folder: Path) -> Paced:
+    """What `[adapters] chat` names."""
+    return Paced(lambda messages: "word " * WORDS, context=32_768)
