@@ -27,6 +27,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+from load_engine import SECONDS_A_WORD, WORDS
 
 from llm_twin import pipeline
 from llm_twin.files import write_json
@@ -99,7 +100,9 @@ def _leavers(home: Path) -> Found:
     """Open streams, hang up on all of them, and count what still runs a second later."""
     asked = {"model": "wren-marlow:plain", "messages": [{"role": "user", "content": "Go on for ever."}]}
     with _serving(home, LEAVERS, LEAVERS) as url, ExitStack() as open_streams:
-        client = open_streams.enter_context(httpx.Client(timeout=120, limits=httpx.Limits(max_connections=None)))
+        client = open_streams.enter_context(
+            httpx.Client(timeout=120, limits=httpx.Limits(max_connections=None))
+        )
         for _ in range(LEAVERS):
             stream = client.stream("POST", f"{url}/v1/chat/completions", json={**asked, "stream": True})
             next(open_streams.enter_context(stream).iter_bytes())
@@ -143,6 +146,7 @@ def _serving(home: Path, places: int, queue: int) -> Iterator[str]:
 def _locust(python: str, phase: str, model: str, url: str, users: int, seconds: int) -> Found:
     with tempfile.NamedTemporaryFile(suffix=".json") as out:
         environment = {**os.environ, "LOAD_PHASE": phase, "LOAD_MODEL": model, "LOAD_OUT": out.name}
+        environment |= {"LOAD_WORDS": str(WORDS), "LOAD_PACE": str(SECONDS_A_WORD)}
         command = [python, "-m", "locust", "-f", str(HERE / "load_users.py"), "--headless", "-H", url]
         command += ["-u", str(users), "-r", str(users), "-t", f"{seconds}s", "--stop-timeout", "30"]
         command += ["--only-summary", "--exit-code-on-error", "0"]

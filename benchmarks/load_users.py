@@ -7,9 +7,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-WORDS, SECONDS_A_WORD = int(os.environ["LOAD_WORDS"]), float(os.environ["LOAD_PACE"])
 from locust import HttpUser, between, constant, events, task  # type: ignore[import-not-found]
 
+WORDS, SECONDS_A_WORD = int(os.environ["LOAD_WORDS"]), float(os.environ["LOAD_PACE"])
 QUESTIONS = (
     "What does salt do to a bearing?",
     "How do you keep the stove?",

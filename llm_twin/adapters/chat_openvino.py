@@ -129,7 +129,8 @@ class OpenVinoChat:
     ) -> list[NDArray[np.float64]]:
         """The scores of each reply: the end of what the engine echoes, which leaves out what its cache held.
 
-        Where that was part of a reply, all is read again without the cache.
+        Where that was all of a prompt, nothing says how probable the reply's first token is: it is read again
+        without the cache, and it alone.
         """
         config = genai.GenerationConfig(max_new_tokens=1, do_sample=False, echo=True, logprobs=1)
         whole = [head + tail for head, tail in read]
@@ -139,9 +140,15 @@ class OpenVinoChat:
 
         outputs = self._run(pipeline, whole, [config] * len(whole), show)
         echoed = [np.array(output.generated_log_probs) for output in outputs]
-        if any(len(found) <= len(tail) for (_, tail), found in zip(read, echoed, strict=True)):
-            return self._read(self._pipeline(caching=False), read, done, total, progress)
-        return [found[-1 - len(tail) : -1] for (_, tail), found in zip(read, echoed, strict=True)]
+        scores = [found[-1 - len(tail) : -1] for (_, tail), found in zip(read, echoed, strict=True)]
+        short = [i for i, (_, tail) in enumerate(read) if len(echoed[i]) <= len(tail)]
+        if short:
+            again = [read[i] for i in short]
+            for i, found in zip(
+                short, self._read(self._pipeline(caching=False), again, done, total, progress), strict=True
+            ):
+                scores[i] = found
+        return scores
 
     def close(self) -> None:
         """Free the weights; streams that are being written are let finish first."""

@@ -1,8 +1,9 @@
 """What a model of the API says: from a request to pieces of text and, last, how it ended and what it rests on.
 
 Four ids: the twin with passages (`wren-marlow`), in the author's own sentences (`wren-marlow:quote`), without
-passages (`wren-marlow:plain`), and the base model. The twin's weights load at the start, the base model's when it is first asked. Not covered: keeping
-all of a long conversation: the twin with passages keeps the newest turns that fit a third of `[ask] budget_tokens`.
+passages (`wren-marlow:plain`), and the base model. The twin's weights load at the start, the base model's when it is
+first asked. Not covered: keeping all of a long conversation: the twin with passages keeps the newest turns that fit
+a third of `[ask] budget_tokens`.
 """
 
 import threading
