@@ -85,7 +85,10 @@ function take() {
 
 /** Let the dialog work; `changed` is called when a new key opens the server. */
 export function start(changed) {
-  $("settings-open").addEventListener("click", () => $("settings").showModal());
+  $("settings-open").addEventListener("click", async () => {
+    await ready(); // what is loaded late must not replace what is being typed
+    $("settings").showModal();
+  });
   $("settings-form").addEventListener("input", take);
   $("settings").addEventListener("close", async () => {
     if ($("key").value === api.key()) return;
