@@ -135,7 +135,8 @@ def _prompts(many: int) -> list[list[dict[str, str]]]:
 async def _load(model: str, prompts: Sequence[list[dict[str, str]]], streams: int) -> dict[str, float]:
     """All prompts, `streams` at a time."""
     places = asyncio.Semaphore(streams)
-    limits = httpx.Limits(max_connections=streams)
+    # llama.cpp hangs up on connections that it said it would keep.
+    limits = httpx.Limits(max_connections=streams, max_keepalive_connections=0)
     async with httpx.AsyncClient(timeout=600, limits=limits) as client:
 
         async def one(messages: list[dict[str, str]]) -> Reply:
