@@ -375,6 +375,7 @@ def test_hostile_documents_are_texts(wide: Any, served: Served) -> None:
 def test_a_key_is_sent_along_and_not_kept(wide: Any) -> None:
     from playwright.sync_api import expect
 
+    expect(wide.locator("#examples li").first).to_be_visible()  # the last call that had no key yet
     wide.get_by_role("button", name="Settings").click()
     wide.get_by_label("Key").fill("secret")
     sent: list[str | None] = []
