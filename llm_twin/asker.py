@@ -1,13 +1,19 @@
 """From a workspace to answers: which model's folder is asked, and the ports that one answer needs, opened together."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
+from typing import cast
 
 from llm_twin import models, wiring
 from llm_twin.errors import InputError
 from llm_twin.inference.answer import Answering, stream
-from llm_twin.ports import ChatModel, Embedder, Progress, VectorStore, silent
+from llm_twin.inference.selfquery import Known
+from llm_twin.inference.steps import Steps
+from llm_twin.inference.tracing import Tracing
+from llm_twin.ports import ChatModel, Embedder, Progress, Reranker, TokenEmbedder, VectorStore, silent
 from llm_twin.text import digest
 from llm_twin.types import Answer, Message, Sampling
 from llm_twin.workspace import Workspace
@@ -76,8 +82,9 @@ def answering(
     model: ChatModel | None,
     mode: str,
     sampling: Sampling | None = None,
+    by: Steps | None = None,
 ) -> Answering:
-    """What answers are made with by the settings of `[ask]`; `sampling` in their place where a caller has its own."""
+    """What answers are made with by `[ask]` and `[search]`; `sampling` and the steps `by` in their place."""
     settings = workspace.settings.ask
     return Answering(
         author=workspace.author,
@@ -89,7 +96,66 @@ def answering(
         or Sampling(max_tokens=settings.max_tokens, temperature=settings.temperature, top_p=settings.top_p),
         budget=settings.budget_tokens,
         passages=settings.passages,
+        steps=by or steps(workspace, embedder, model),
     )
+
+
+def steps(workspace: Workspace, embedder: Embedder, model: ChatModel | None) -> Steps:
+    """The steps of `[search]`, of which `model` writes what is to be written; raises as `check_steps` does."""
+    settings = workspace.settings.search
+    check_steps(workspace, "quote" if model is None else "write")
+    return Steps(
+        by=model,
+        follow_ups=settings.follow_ups,
+        filters=settings.filters,
+        known=_known(workspace) if settings.filters != "off" else None,
+        reformulations=settings.reformulations,
+        hypothetical=settings.hypothetical,
+        reranker=_reranker(workspace, embedder, model),
+        diversity=settings.diversity,
+        neighbours=settings.neighbours,
+    )
+
+
+def check_steps(workspace: Workspace, mode: str) -> None:
+    """Raise InputError for a step of `[search]` that needs a chat model, in a mode that loads none."""
+    settings = workspace.settings.search
+    asked = {
+        "filters": settings.filters == "model",
+        "reformulations": settings.reformulations > 0,
+        "hypothetical": settings.hypothetical,
+        "rerank": settings.rerank == LIKELIHOOD,
+    }
+    needed = [name for name, wanted in asked.items() if wanted and mode == "quote"]
+    if needed:
+        raise InputError(
+            f"search.{needed[0]} needs a chat model, and mode quote loads none",
+            "answer in mode write, or take the step out of twin.toml",
+        )
+
+
+LATE, LIKELIHOOD = "late-interaction", "query-likelihood"
+
+
+def _reranker(workspace: Workspace, embedder: Embedder, model: ChatModel | None) -> Reranker | None:
+    from llm_twin.inference.rerank import LateInteraction, QueryLikelihood
+
+    name = workspace.settings.search.rerank
+    if not name:
+        return None
+    if name == LATE:
+        if not hasattr(embedder, "token_vectors"):
+            raise InputError(f"{embedder.name} gives no vectors of tokens, as search.rerank = {LATE!r} needs")
+        return LateInteraction(cast(TokenEmbedder, embedder))
+    if name == LIKELIHOOD and model is not None:
+        return QueryLikelihood(model)
+    return wiring.open_reranker(name)
+
+
+def _known(workspace: Workspace) -> Known:
+    with closing(wiring.open_documents(workspace)) as store:
+        platforms = sorted({d.platform for d in store.documents(workspace.author) if d.platform})
+    return Known([workspace.author], platforms, date.today())
 
 
 def check_index(workspace: Workspace) -> None:
@@ -107,8 +173,8 @@ def made_with(workspace: Workspace, mode: str, base: bool = False) -> str:
         model = [trained.name if trained else settings.models.chat, settings.adapters.chat]
         if settings.adapters.chat == "openai":
             model += [settings.endpoint.url, settings.endpoint.model]
-    ask = settings.ask.model_dump_json(exclude={"mode"})
-    return digest(mode, workspace.author, index.fingerprint if index else "", ask, *model)[:16]
+    ask, search = settings.ask.model_dump_json(exclude={"mode"}), settings.search.model_dump_json()
+    return digest(mode, workspace.author, index.fingerprint if index else "", ask, search, *model)[:16]
 
 
 class Asker:
@@ -120,20 +186,24 @@ class Asker:
         check_index(workspace)
         self.workspace = workspace
         self.mode = mode or workspace.settings.ask.mode
+        check_steps(workspace, self.mode)
         self.made_with = made_with(workspace, self.mode, base)
         self.embedder = wiring.open_embedder(workspace, progress)
         self.model: ChatModel | None = None
         if self.mode == "write":
             self.model = wiring.open_chat(workspace, chat_folder(workspace, base, progress))
         self.store = wiring.open_vectors(workspace, self.embedder.dimension)
+        self._using = answering(workspace, self.store, self.embedder, self.model, self.mode)
 
     def using(self) -> Answering:
         """What answers are made with."""
-        return answering(self.workspace, self.store, self.embedder, self.model, self.mode)
+        return self._using
 
-    def stream(self, question: str, history: Sequence[Message] = ()) -> Iterator[str | Answer]:
+    def stream(
+        self, question: str, history: Sequence[Message] = (), tracing: Tracing | None = None
+    ) -> Iterator[str | Answer]:
         """Pieces of the answer as they are written, then the Answer with its citations."""
-        return stream(question, self.using(), history)
+        return stream(question, self._using, history, tracing)
 
     def close(self) -> None:
         """Free the model and the index."""

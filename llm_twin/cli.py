@@ -99,14 +99,21 @@ def ask(
     question: Annotated[str, typer.Argument(help="What to ask the twin.")],
     mode: Annotated[str, typer.Option(help='"write", "quote", or as twin.toml says.')] = "",
     base: Annotated[bool, typer.Option(help="Ask the base model instead of the twin.")] = False,
+    trace: Annotated[bool, typer.Option("--trace", help="Show each step and how long it took.")] = False,
     home: Home = HOME,
     as_json: Json = False,
 ) -> None:
     """Answer a question in the author's voice, with sources."""
+    from llm_twin.inference.tracing import Tracing
+
     with showing(as_json) as show:
         asker = _asker(workspace_at(home), mode, base, show)
+        tracing = Tracing()
         try:
-            show.answer(_streamed(asker, question, [], show), shown=not as_json)
+            answer = _streamed(asker, question, [], show, tracing)
+            name = asker.model.name if asker.model else ""
+            way = tracing.trace(question, asker.workspace.author, name, answer.mode) if trace else None
+            show.answer(answer, shown=not as_json, trace=way)
         finally:
             asker.close()
 
@@ -293,13 +300,13 @@ def _check_mode(mode: str) -> None:
         raise InputError(f"there is no mode {mode}", "choose write or quote")
 
 
-def _streamed(asker: Any, question: str, history: list[Any], show: "Show") -> Any:
+def _streamed(asker: Any, question: str, history: list[Any], show: "Show", tracing: Any = None) -> Any:
     from llm_twin.errors import InputError
     from llm_twin.types import Answer
 
     if not question.strip():
         raise InputError("the question is empty", 'ask something: twin ask "What do you think about tools?"')
-    for piece in asker.stream(question, history):
+    for piece in asker.stream(question, history, tracing):
         if isinstance(piece, Answer):
             if not show.as_json:
                 show.out.print()

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from llm_twin.evaluation.measure import Measured
     from llm_twin.evaluation.report import Report
     from llm_twin.evaluation.retrieval import Retrieval
+    from llm_twin.training.rehearsal import Rehearsed
 
 # --- collect: sources -> documents ---------------------------------------------------------------------------
 
@@ -182,6 +183,7 @@ def train(workspace: Workspace, progress: Progress = silent) -> StageReport:
     """
     from llm_twin.evaluation.canaries import canaries, planted
     from llm_twin.training.export import export, gguf_obstacle
+    from llm_twin.training.rehearsal import how_many
     from llm_twin.training.sft import sft
 
     started = time.monotonic()
@@ -196,7 +198,11 @@ def train(workspace: Workspace, progress: Progress = silent) -> StageReport:
     )
     plan = workspace.settings.privacy
     samples += planted(canaries(plan.seed, plan.canaries), workspace.author, plan.canary_times)
-    trained = sft(samples, base, run, workspace.settings.train, wiring.open_tracker(workspace, run), progress)
+    recipe = workspace.settings.train
+    count = how_many(sum(1 for sample in samples if sample.split == "train"), recipe.rehearsal)
+    rehearsed = _rehearsed(workspace, base, run, count, progress)
+    tracker = wiring.open_tracker(workspace, run)
+    trained = sft(samples, base, run, recipe, tracker, progress, rehearsed)
     if not (model / "model.json").exists():
         export(base, run / "adapter", model, model.name, progress)
     counts: dict[str, Any] = {k: round(v, 3) for k, v in trained.model_dump().items()}
@@ -208,6 +214,23 @@ def train(workspace: Workspace, progress: Progress = silent) -> StageReport:
         seconds=time.monotonic() - started,
     )
     return workspace.finish("train", inputs, report)
+
+
+def _rehearsed(
+    workspace: Workspace, base: Path, run: Path, count: int, progress: Progress
+) -> "list[Rehearsed]":
+    """What the base model replies to everyday requests, asked once a run: a run that goes on rehearses the same."""
+    from llm_twin.training import rehearsal
+
+    path = run / "rehearsal.jsonl"
+    known = rehearsal.kept(path)
+    if known is None:
+        model = wiring.open_chat(workspace, base) if count else None
+        known = rehearsal.rehearse(model, count, workspace.settings.train.seed, progress) if model else []
+        if model:
+            model.close()
+        rehearsal.keep(path, known)
+    return known
 
 
 # --- evaluate: base and twin on held-out documents --------------------------------------------------------------

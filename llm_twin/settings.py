@@ -128,14 +128,34 @@ class AskSettings(Section):
     top_p: float = Field(0.9, gt=0, le=1)
 
 
+class SearchSettings(Section):
+    """Steps of the search behind an answer, beside the search itself; on by default is what was measured to help.
+
+    `rerank` is "late-interaction", "query-likelihood" or a cross-encoder: a folder, or a name on the Hub.
+    `neighbours` is how many chunks on either side of a passage are read with it, where the budget allows.
+    """
+
+    follow_ups: bool = False
+    filters: Literal["off", "rules", "model"] = "off"
+    reformulations: int = Field(0, ge=0, le=5)
+    hypothetical: bool = False
+    rerank: str = ""
+    diversity: bool = False
+    neighbours: int = Field(0, ge=0, le=3)
+
+
 class ServeSettings(Section):
-    """How `twin serve` does. `cors` lists origins of pages elsewhere that may ask; jobs over `queue` get 429."""
+    """How `twin serve` does. `cors` lists origins of pages elsewhere that may ask; jobs over `queue` get 429.
+
+    The newest `traces` answers leave how they came about; 0 keeps none.
+    """
 
     host: str = "127.0.0.1"
     port: int = Field(8010, ge=0, le=65535)
     max_concurrent: int = Field(8, ge=1, le=256)
     queue: int = Field(16, ge=0, le=10_000)
     cors: tuple[str, ...] = ()
+    traces: int = Field(1000, ge=0, le=100_000)
 
 
 class JobSettings(Section):
@@ -174,6 +194,7 @@ class Settings(BaseSettings):
     privacy: PrivacyPlan = PrivacyPlan()
     gate: GateRule = GateRule()
     ask: AskSettings = AskSettings()
+    search: SearchSettings = SearchSettings()
     serve: ServeSettings = ServeSettings()
     jobs: JobSettings = JobSettings()
 

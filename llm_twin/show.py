@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from llm_twin.errors import TwinError
+from llm_twin.inference.tracing import Trace
 from llm_twin.ports import Progress
 from llm_twin.types import Answer, StageReport
 
@@ -96,16 +97,29 @@ class Show:
         for path in report.artefacts:
             self.out.print(f"  → {path}", markup=False, style="cyan")
 
-    def answer(self, answer: Answer, shown: bool = False) -> None:
-        """An answer and its sources; `shown` when its text was streamed already."""
+    def answer(self, answer: Answer, shown: bool = False, trace: Trace | None = None) -> None:
+        """An answer and its sources, and how it came about; `shown` when its text was streamed already."""
         if self.as_json:
-            self.json(answer.model_dump(mode="json"))
+            way = {"trace": trace.model_dump(mode="json")} if trace else {}
+            self.json({**answer.model_dump(mode="json"), **way})
             return
         if not shown:
             self.out.print(answer.text, markup=False)
         for citation in answer.citations:
             place = citation.url or citation.document_id
             self.out.print(f"  [{citation.number}] {citation.title} · {place}", markup=False, style="cyan")
+
+        if trace:
+            self._trace(trace)
+
+    def _trace(self, trace: Trace) -> None:
+        table = Table(title=f"first word after {trace.first_token_ms or 0:.0f} ms", title_justify="left")
+        for column in ("step", "ms", "what came of it"):
+            table.add_column(column, justify="right" if column == "ms" else "left")
+        for step in trace.steps:
+            table.add_row(step.name, f"{step.milliseconds:.1f}", escape(step.said))
+        table.add_row("all", f"{trace.total_ms:.1f}", "")
+        self.out.print(table)
 
     def json(self, value: Any) -> None:
         """One JSON value on standard output."""

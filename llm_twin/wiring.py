@@ -19,6 +19,7 @@ from llm_twin.ports import (
     Fetcher,
     Progress,
     Queue,
+    Reranker,
     Tracker,
     VectorStore,
     silent,
@@ -102,6 +103,17 @@ def open_endpoint(workspace: Workspace, model: str = "") -> ChatModel:
         timeout_s=endpoint.timeout_seconds,
     )
     return cast(ChatModel, opened)
+
+
+def open_reranker(name: str) -> Reranker:
+    """The cross-encoder `name`: a folder, or a name on the Hub. MissingPart without the extra `rerank`."""
+    try:
+        from llm_twin.adapters.rerank_cross_encoder import CrossEncoderReranker
+    except ImportError as error:
+        raise MissingPart(
+            f"search.rerank = {name!r} needs {error.name}", "pip install 'llm-twin[rerank]'"
+        ) from error
+    return CrossEncoderReranker(name)
 
 
 def open_fetcher(workspace: Workspace) -> Fetcher:

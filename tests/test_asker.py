@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from llm_twin import asker, pipeline, wiring
-from llm_twin.adapters.standins import HashEmbedder
+from llm_twin.adapters.standins import HashEmbedder, ScriptedChat
 from llm_twin.errors import InputError
+from llm_twin.inference.steps import Steps
 from llm_twin.settings import Settings
 from llm_twin.types import Answer, Sampling, StageReport
 from llm_twin.workspace import Workspace
@@ -69,6 +70,47 @@ def test_answers_follow_the_settings_and_a_callers_own_sampling(workspace: Works
         assert asker.answering(*parts).sampling == own
         *_, last = opened.stream("What do you keep in the log book?")
         assert isinstance(last, Answer) and last.mode == "quote"
+
+
+def searching(workspace: Workspace, **steps: object) -> Workspace:
+    search = workspace.settings.search.model_copy(update=steps)
+    return Workspace(workspace.home, workspace.settings.model_copy(update={"search": search}))
+
+
+def test_the_steps_of_the_search_are_those_of_the_settings(workspace: Workspace) -> None:
+    embedder, model = HashEmbedder(), ScriptedChat(lambda messages: "")
+    assert asker.steps(workspace, embedder, None) == Steps()
+    pipeline.collect(workspace)
+    asked = searching(workspace, filters="rules", diversity=True, neighbours=1, rerank="late-interaction")
+    found = asker.steps(asked, embedder, model)
+    assert found.known and found.known.authors == ["Wren Marlow"]
+    assert (found.by, found.diversity, found.neighbours) == (model, True, 1)
+    assert found.reranker and "late interaction" in found.reranker.name
+    likely = asker.steps(searching(workspace, rerank="query-likelihood"), embedder, model).reranker
+    assert likely and "query likelihood" in likely.name
+
+
+@pytest.mark.parametrize(
+    "step",
+    [{"filters": "model"}, {"reformulations": 2}, {"hypothetical": True}, {"rerank": "query-likelihood"}],
+)
+def test_a_step_that_needs_a_model_is_refused_where_there_is_none(
+    workspace: Workspace, step: dict[str, object]
+) -> None:
+    (name,) = step
+    with pytest.raises(InputError, match=f"search.{name} needs a chat model"):
+        asker.steps(searching(workspace, **step), HashEmbedder(), None)
+    (workspace.home / "vectors").mkdir(parents=True)
+    with pytest.raises(InputError, match=f"search.{name} needs a chat model"):
+        asker.Asker(searching(workspace, **step), "quote")
+
+
+def test_an_embedder_without_token_vectors_cannot_rerank(workspace: Workspace) -> None:
+    class Plain:
+        name = "plain"
+
+    with pytest.raises(InputError, match="plain gives no vectors of tokens"):
+        asker.steps(searching(workspace, rerank="late-interaction"), Plain(), None)  # type: ignore[arg-type]
 
 
 def test_what_answers_were_made_with_changes_with_the_twin_the_index_and_the_settings(

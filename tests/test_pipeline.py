@@ -18,6 +18,7 @@ from llm_twin.evaluation.report import Report
 from llm_twin.journal import Journal
 from llm_twin.settings import EndpointSettings, Settings
 from llm_twin.text import words
+from llm_twin.training.rehearsal import Rehearsed
 from llm_twin.types import Feedback, Sample, StageReport, Value
 from llm_twin.workspace import Workspace
 
@@ -298,6 +299,30 @@ def test_a_batch_answers_a_file_and_is_not_done_twice(workspace: Workspace, tmp_
 def _with_canaries(workspace: Workspace, many: int) -> Workspace:
     privacy = workspace.settings.privacy.model_copy(update={"canaries": many, "canary_times": 3})
     return Workspace(workspace.home, workspace.settings.model_copy(update={"privacy": privacy}))
+
+
+def test_a_share_of_the_training_is_rehearsed_and_stays_the_same_when_a_run_goes_on(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.collect(workspace)
+    pipeline.dataset(workspace)
+    seen: list[tuple[int, list[Rehearsed]]] = []
+
+    def sft(samples: list[Sample], *rest: object) -> StageReport:
+        seen.append((sum(s.split == "train" for s in samples), list(rest[-1])))  # type: ignore[call-overload]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("llm_twin.training.sft.sft", sft)
+    monkeypatch.setattr("llm_twin.training.export.gguf_obstacle", lambda base: "")
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.train(workspace)
+    (own, first), again = seen
+    assert again == (own, first)
+    share = workspace.settings.train.rehearsal
+    assert len(first) / (own + len(first)) == pytest.approx(share, abs=0.05)
+    (kept,) = workspace.home.glob("runs/*/rehearsal.jsonl")
+    assert len(kept.read_text().splitlines()) == len(first)
 
 
 def test_canaries_are_learnt_and_stand_in_no_dataset(

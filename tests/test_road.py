@@ -183,7 +183,8 @@ def test_a_second_run_does_nothing_and_quickly(road: Road) -> None:
 
 
 def test_quoted_answers_are_verbatim_and_cited(road: Road) -> None:
-    answer = twin(road[1], "ask", "Why did the watchroom clock stop?", "--mode", "quote")
+    answer = twin(road[1], "ask", "Why did the watchroom clock stop?", "--mode", "quote", "--trace")
+    assert [step["name"] for step in answer["trace"]["steps"]][:2] == ["embedding", "search"]
     assert answer["found"]
     assert answer["citations"]
     written = " ".join(

@@ -3,7 +3,7 @@
 Every citation of an Answer resolves to a chunk that was retrieved. When nothing relevant is found the answer
 says so, and no model is asked. An answer ends where the model begins to repeat itself. Not covered: checking
 that what a model writes is true to the passages (`cite` says what a citation is worth; "quote" mode cannot
-misstate), and rewriting a follow-up question.
+misstate). How passages are found is in `steps`.
 """
 
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -15,7 +15,9 @@ from llm_twin import prompts
 from llm_twin.errors import InputError, TwinError
 from llm_twin.inference.cite import CitedText, Sources, without_citations
 from llm_twin.inference.quote import Quote, quotes
-from llm_twin.inference.retrieve import RELEVANT, distinct, pack, relevant, search
+from llm_twin.inference.retrieve import RELEVANT, distinct, pack, question_vector, relevant
+from llm_twin.inference.steps import PLAIN, Searched, Steps, find, side_by_side, with_neighbours
+from llm_twin.inference.tracing import Tracing
 from llm_twin.ports import ChatModel, Embedder, Vectors, VectorStore
 from llm_twin.text import words
 from llm_twin.types import Answer, Hit, Message, Sampling, Where
@@ -44,6 +46,7 @@ class Answering:
     budget: int = 900
     passages: int = 5
     least: float = RELEVANT
+    steps: Steps = PLAIN
 
 
 def ask(
@@ -60,20 +63,23 @@ def ask(
     raise TwinError("the answer broke off")
 
 
-def stream(question: str, using: Answering, history: Sequence[Message] = ()) -> Iterator[Piece]:
+def stream(
+    question: str, using: Answering, history: Sequence[Message] = (), tracing: Tracing | None = None
+) -> Iterator[Piece]:
     """Pieces of text as they come, whose join is the text of the Answer that comes last.
 
     `history` holds earlier turns, oldest first, of which the newest that fit a third of the budget are kept.
-    Closing the iterator stops the model. Raises InputError for a question without words, an unknown mode, or a
-    question that the model has no room for.
+    Closing the iterator stops the model; `tracing` is told of each step. Raises InputError for a question
+    without words, an unknown mode, or a question that the model has no room for.
     """
-    ready = prepare(question, using, history)
+    tracing = tracing or Tracing()
+    ready = prepare(question, using, history, tracing=tracing)
     if using.model is None or not ready.messages:
-        yield from unasked(ready, using)
+        yield from tracing.heard(unasked(ready, using))
         return
     stream_of = cast(Generator[str, None, None], using.model.stream(ready.messages, using.sampling))
     with closing(stream_of) as pieces:
-        yield from written(ready, using, pieces)
+        yield from tracing.heard(written(ready, using, pieces))
 
 
 @dataclass(frozen=True)
@@ -86,20 +92,41 @@ class Prepared:
 
 
 def prepare(
-    question: str, using: Answering, history: Sequence[Message] = (), vector: Vectors | None = None
+    question: str,
+    using: Answering,
+    history: Sequence[Message] = (),
+    vector: Vectors | None = None,
+    tracing: Tracing | None = None,
 ) -> Prepared:
     """Find the passages and fill the prompt; raises as `stream` does. `vector` is the question's, where known."""
     _check(question, using.mode, using.model)
+    tracing = tracing or Tracing()
     turns = [turn for turn in history if turn.role != "system"]
-    where, limit = Where(author=using.author), 2 * using.passages
-    found = search(_query(question, turns), using.store, using.embedder, where, limit, vector)
+    within = Searched(using.store, using.embedder, Where(author=using.author), 2 * using.passages)
+    found = find(question, turns, within, using.steps, tracing, vector)
     if not relevant(found, using.least):
         return Prepared(question)
     if using.mode == "quote" or using.model is None:
         return Prepared(question, tuple(distinct(found.hits)[: using.passages]))
-    asked = _Prompt(question, using.author, using.model, using.sampling.max_tokens, using.budget)
-    messages, hits = asked.fill(found.hits, using.passages, turns)
-    return Prepared(question, tuple(hits), tuple(messages))
+    hits = _widened(question, found.hits, within, using, tracing)
+    with tracing.step("packing") as told:
+        asked = _Prompt(question, using.author, using.model, using.sampling.max_tokens, using.budget)
+        wide = using.steps.neighbours > 0
+        messages, read = asked.fill(hits, len(hits) if wide else using.passages, turns, together=wide)
+        told.said = f"{len(read)} passages"
+    return Prepared(question, tuple(read), tuple(messages))
+
+
+def _widened(
+    question: str, hits: Sequence[Hit], within: Searched, using: Answering, tracing: Tracing
+) -> Sequence[Hit]:
+    """The hits, with their neighbours where they are wanted."""
+    if not using.steps.neighbours:
+        return hits
+    with tracing.step("neighbours"):
+        best = distinct(hits)[: using.passages]
+        vector = question_vector(question, using.embedder)
+        return with_neighbours(best, within, using.steps.neighbours, vector)
 
 
 def unasked(ready: Prepared, using: Answering) -> Iterator[Piece]:
@@ -116,12 +143,6 @@ def _check(question: str, mode: str, model: ChatModel | None) -> None:
         raise InputError(f"there is no mode {mode!r}", "answer in mode write or quote")
     if mode == "write" and model is None:
         raise InputError("no model was given to write the answer", "name one, or answer in mode quote")
-
-
-def _query(question: str, turns: Sequence[Message]) -> str:
-    """What to search for: a follow-up leans on the question before it."""
-    asked = [turn.content for turn in turns if turn.role == "user"]
-    return "\n".join([*asked[-1:], question])
 
 
 def _nothing(question: str, mode: str) -> Iterator[Piece]:
@@ -223,9 +244,12 @@ class _Prompt:
             )
 
     def fill(
-        self, hits: Sequence[Hit], passages: int, turns: Sequence[Message]
+        self, hits: Sequence[Hit], passages: int, turns: Sequence[Message], together: bool = False
     ) -> tuple[list[Message], list[Hit]]:
-        """The messages, and the hits whose passages they hold. InputError when not one passage fits."""
+        """The messages, and the hits whose passages they hold, best first, or `together` by their documents.
+
+        InputError when not one passage fits.
+        """
         kept = self._newest(turns)
         room = self._room([], kept)
         fitting = pack(hits, room, self._tokens)[:passages]
@@ -236,6 +260,7 @@ class _Prompt:
                 f"no passage fits the {room} tokens that are left",
                 "raise the budget, or ask a shorter question",
             )
+        fitting = side_by_side(fitting) if together else fitting
         return self._messages(fitting, kept), fitting
 
     def _newest(self, turns: Sequence[Message]) -> list[Message]:

@@ -3,8 +3,7 @@
 What comes back is whole chunks of the author asked for; the filter is part of both searches, so nobody
 else's passage can push one out. Whether a question can be answered at all is decided by one number, the
 best cosine (see `relevant` for how well that works). Steps that may be put before or behind are modules of
-their own: `expand`, `selfquery`, `rerank`, `diversify`. Not covered: rewriting a follow-up into a question that
-stands on its own.
+their own, which `steps` puts in order. Not covered: searching several indexes.
 """
 
 from collections import defaultdict

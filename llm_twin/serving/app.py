@@ -29,6 +29,7 @@ from llm_twin.serving.pages import page_routes
 from llm_twin.serving.refusals import Refusal, declared
 from llm_twin.serving.room import CLIENT_GONE, Gone, Room
 from llm_twin.serving.speech import Speech
+from llm_twin.serving.traces import trace_routes
 from llm_twin.types import Feedback, Value
 from llm_twin.workspace import Workspace
 
@@ -100,6 +101,7 @@ def create_app(
     )
     app.include_router(opinion_routes(speech, journal, Verdicts(workspace), quick))
     app.include_router(job_routes(Desk(queue, errands, speech, settings), speech, quick))
+    app.include_router(trace_routes(speech.traces))
     app.include_router(page_routes(quick))
     app.include_router(_state_routes(speech, quick, metrics))
     refusals.install(app, metrics.failed)

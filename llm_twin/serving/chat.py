@@ -16,7 +16,7 @@ from llm_twin.serving.protocol import ChatRequest, ChatResponse, Choice, ModelLi
 from llm_twin.serving.refusals import ErrorBody, ErrorDetail, Refusal, as_refusal, declared, error_type
 from llm_twin.serving.room import Gone, Room
 from llm_twin.serving.speech import Ending, Said, Speech
-from llm_twin.serving.visitor import Seen
+from llm_twin.serving.visitor import Owner, Seen
 
 _STREAM: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "The answer"}
@@ -38,11 +38,11 @@ def chat_routes(speech: Speech, room: Room, metrics: Metrics) -> APIRouter:
         responses={**declared(400, 404, 413, 429), **_STREAM},
         tags=["chat"],
     )
-    async def chat(asked: Annotated[ChatRequest, Body()], request: Request, seen: Seen) -> Any:
+    async def chat(asked: Annotated[ChatRequest, Body()], request: Request, seen: Seen, owner: Owner) -> Any:
         """An answer, whole or streamed as server-sent events."""
         model = speech.known(asked.model, seen)
         speech.check(asked, model)
-        said = metrics.timed(room.pieces(lambda: speech.say(asked, model), request))
+        said = metrics.timed(room.pieces(lambda: speech.say(asked, model, owner), request))
         first = await anext(said)  # what is refused is refused before a stream begins
         if not asked.stream:
             return await _whole(model, first, said)

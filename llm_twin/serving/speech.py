@@ -11,12 +11,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from llm_twin import prompts, wiring
-from llm_twin.asker import answering, chat_folder, check_index, made_with, twin_folder
+from llm_twin.asker import answering, chat_folder, check_index, check_steps, made_with, steps, twin_folder
 from llm_twin.errors import InputError, TwinError
 from llm_twin.inference.answer import SYSTEM_PROMPT, Answering, stream
+from llm_twin.inference.tracing import Tracing
 from llm_twin.ports import ChatModel, Embedder, Progress, VectorStore, silent
 from llm_twin.serving.protocol import ChatRequest, Finish, HitShown, Model, TwinPart, Usage
 from llm_twin.serving.refusals import Refusal
+from llm_twin.serving.traces import Traces
 from llm_twin.serving.watched import Watched
 from llm_twin.text import slug
 from llm_twin.types import Answer, Message, Sampling
@@ -42,6 +44,7 @@ class Speech:
         check_index(workspace)
         self.workspace, self.settings = workspace, workspace.settings.ask
         self.mode = mode or self.settings.mode
+        check_steps(workspace, self.mode)
         self.author, self.twin = workspace.author, slug(workspace.author)
         self._progress = progress
         self._lock = threading.Lock()
@@ -50,6 +53,10 @@ class Speech:
             # A twin that cannot be loaded is told now, and nobody waits for its weights.
             getattr(self._opened(self.twin), "warm", lambda: None)()
         self.embedder: Embedder = wiring.open_embedder(workspace, progress)
+        self._steps = steps(
+            workspace, self.embedder, self._opened(self.twin) if self.mode == "write" else None
+        )
+        self.traces = Traces(workspace.home / "traces.jsonl", workspace.settings.serve.traces)
         self.store: VectorStore = wiring.open_vectors(workspace, self.embedder.dimension)
 
     def models(self, authors: frozenset[str] | None) -> list[Model]:
@@ -71,12 +78,15 @@ class Speech:
             raise Refusal(404, f"there is no model {model or self.twin!r}", "model_not_found", "model")
         return model or self.twin
 
-    def say(self, asked: ChatRequest, model: str) -> Iterator[Said]:
-        """Pieces of the answer of `model` (an id of `models`), then its Ending. Closing it stops the model."""
+    def say(self, asked: ChatRequest, model: str, owner: str | None = None) -> Iterator[Said]:
+        """Pieces of the answer of `model` (an id of `models`), then its Ending. Closing it stops the model.
+
+        How an answer from passages came about is kept for `owner`.
+        """
         mode = self._mode(model)
         sampling = self._sampling(asked)
         if model == self.twin or mode == "quote":
-            yield from self._from_passages(asked, mode, sampling)
+            yield from self._from_passages(asked, mode, sampling, owner)
         else:
             yield from self._plain(asked, model, sampling)
 
@@ -96,9 +106,7 @@ class Speech:
         """What many questions are answered with at once from passages, and its fingerprint."""
         mode = self._mode(model)
         chat = self._model(self.twin) if mode == "write" else None
-        return answering(self.workspace, self.store, self.embedder, chat, mode), made_with(
-            self.workspace, mode
-        )
+        return self._using(chat, mode), made_with(self.workspace, mode)
 
     def ready(self) -> dict[str, str]:
         """What is open; raises TwinError where the index no longer answers."""
@@ -125,15 +133,22 @@ class Speech:
             json_schema=asked.schema_text(),
         )
 
-    def _from_passages(self, asked: ChatRequest, mode: str, sampling: Sampling) -> Iterator[Said]:
+    def _from_passages(
+        self, asked: ChatRequest, mode: str, sampling: Sampling, owner: str | None
+    ) -> Iterator[Said]:
         *history, question = asked.turns()
         model = Watched(self._model(self.twin), asked.stops()) if mode == "write" else None
-        using = answering(self.workspace, self.store, self.embedder, model, mode, sampling)
-        for piece in stream(question.content, using, history):
-            if isinstance(piece, str):
-                yield piece
-            else:
-                yield self._ending(piece, model)
+        using = self._using(model, mode, sampling)
+        tracing = Tracing()
+        try:
+            for piece in stream(question.content, using, history, tracing):
+                yield piece if isinstance(piece, str) else self._ending(piece, model)
+        finally:  # an answer that was broken off came about too
+            name = model.name if model else ""
+            self.traces.add(tracing.trace(question.content, self.author, name, mode), owner)
+
+    def _using(self, model: ChatModel | None, mode: str, sampling: Sampling | None = None) -> Answering:
+        return answering(self.workspace, self.store, self.embedder, model, mode, sampling, self._steps)
 
     def _ending(self, answer: Answer, model: Watched | None) -> Ending:
         shown = tuple(HitShown.of(hit) for hit in answer.hits)

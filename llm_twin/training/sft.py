@@ -9,6 +9,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,12 @@ from llm_twin import prompts
 from llm_twin.errors import InputError, MissingPart
 from llm_twin.files import sync_folder, write_json
 from llm_twin.ports import Progress, Tracker, silent
+from llm_twin.training.rehearsal import Rehearsed, asked
 from llm_twin.types import Message, Recipe, Sample
 
 SYSTEM_PROMPT = "twin.v1"
+Row = dict[str, list[int]]
+"""`input_ids` and `labels` of one sample."""
 _COMPLETE = "COMPLETE"
 
 
@@ -51,11 +55,32 @@ def conversation(sample: Sample) -> list[Message]:
     ]
 
 
-def encode(sample: Sample, tokenizer: Any, template: str, end_of_turn: int) -> dict[str, list[int]]:
-    """Token ids of prompt and response, and labels that are -100 (no loss) on the prompt."""
-    prompt = prompts.chat_ids(tokenizer, template, conversation(sample))
-    reply = prompts.reply_ids(tokenizer, sample.response, end_of_turn)
-    return {"input_ids": prompt + reply, "labels": [-100] * len(prompt) + reply}
+@dataclass(frozen=True)
+class Encoder:
+    """Samples to token ids, with the tokenizer and the chat layout of one base model."""
+
+    tokenizer: Any
+    template: str
+    end_of_turn: int
+
+    @classmethod
+    def of(cls, base: Path) -> "Encoder":
+        """The encoder of a prepared model folder."""
+        from tokenizers import Tokenizer
+
+        card = json.loads((base / "model.json").read_text())
+        tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
+        return cls(tokenizer, (base / "chat_template.jinja").read_text(), int(card["eos_token_ids"][0]))
+
+    def encode(self, asked: Sequence[Message], response: str, whole: bool = True) -> Row:
+        """Token ids of prompt and response, and labels that are -100 (no loss) on the prompt.
+
+        The end of the turn is learnt where the response is `whole`.
+        """
+        prompt = prompts.chat_ids(self.tokenizer, self.template, asked)
+        reply = prompts.reply_ids(self.tokenizer, response, self.end_of_turn)
+        reply = reply if whole else reply[:-1]
+        return {"input_ids": prompt + reply, "labels": [-100] * len(prompt) + reply}
 
 
 def sft(
@@ -65,9 +90,11 @@ def sft(
     recipe: Recipe,
     tracker: Tracker,
     progress: Progress = silent,
+    rehearsed: Sequence[Rehearsed] = (),
 ) -> Trained:
-    """Train on the train side of `samples`; the adapter is `run/adapter`. A finished run returns at once.
+    """Train on the train side of `samples` and on `rehearsed`; the adapter is `run/adapter`.
 
+    A finished run returns at once.
     `base` is a prepared model folder, `run` a folder of this run alone: what lies in it is gone on from.
     Raises InputError when there is nothing to train on, MissingPart without the `train` extra.
     """
@@ -77,7 +104,7 @@ def sft(
     _require_train_extra()
     from llm_twin.training.load import quiet
 
-    rows, too_long = _rows(samples, base, recipe)
+    rows, too_long = _rows(samples, rehearsed, base, recipe)
     checkpoint = last_checkpoint(run)
     clock = _Clock(_seconds_before(checkpoint))
     with quiet():
@@ -105,28 +132,30 @@ def last_checkpoint(run: Path) -> str | None:
     return str(max(complete, key=lambda f: int(f.name.split("-")[1]))) if complete else None
 
 
-def _rows(samples: Sequence[Sample], base: Path, recipe: Recipe) -> tuple[list[dict[str, list[int]]], int]:
-    from tokenizers import Tokenizer
-
-    card = json.loads((base / "model.json").read_text())
-    tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
-    template = (base / "chat_template.jinja").read_text()
-    rows = [
-        encode(s, tokenizer, template, int(card["eos_token_ids"][0])) for s in samples if s.split == "train"
-    ]
+def _rows(
+    samples: Sequence[Sample], rehearsed: Sequence[Rehearsed], base: Path, recipe: Recipe
+) -> tuple[list[Row], int]:
+    """What is trained on, and how many of the author's samples were too long for it."""
+    encoder = Encoder.of(base)
+    rows = [encoder.encode(conversation(s), s.response) for s in samples if s.split == "train"]
     if not rows:
         raise InputError(
             "there are no samples to train on", "collect more writing: twin collect ./my-articles"
         )
-    fitting = [row for row in rows if len(row["input_ids"]) <= recipe.max_tokens]
+    fitting = _fitting(rows, recipe)
     if not fitting:
         raise InputError(
             f"none of {len(rows)} training samples fits {recipe.max_tokens} tokens", "raise train.max_tokens"
         )
-    return fitting, len(rows) - len(fitting)
+    also = [encoder.encode(asked(each), each.reply, each.whole) for each in rehearsed]
+    return fitting + _fitting(also, recipe), len(rows) - len(fitting)
 
 
-def _trainer(rows: list[dict[str, list[int]]], base: Path, run: Path, recipe: Recipe, reporter: Any) -> Any:
+def _fitting(rows: Sequence[Row], recipe: Recipe) -> list[Row]:
+    return [row for row in rows if len(row["input_ids"]) <= recipe.max_tokens]
+
+
+def _trainer(rows: list[Row], base: Path, run: Path, recipe: Recipe, reporter: Any) -> Any:
     from datasets import Dataset
     from peft import LoraConfig
     from transformers import PrinterCallback, set_seed

@@ -28,6 +28,8 @@ ROUTES = {
     "/jobs/{job_id}",
     "/jobs/{job_id}/cancel",
     "/jobs/{job_id}/retry",
+    "/traces",
+    "/traces/{trace_id}",
     "/healthz",
     "/readyz",
     "/metrics",

@@ -69,6 +69,8 @@ CALLS: dict[str, Callable[["World", str, int], Call]] = {
     "GET /jobs/{job_id}": lambda w, text, n: ("GET", f"/jobs/{w.job(n)}", None),
     "POST /jobs/{job_id}/cancel": lambda w, text, n: ("POST", f"/jobs/{w.job(n)}/cancel", {}),
     "POST /jobs/{job_id}/retry": lambda w, text, n: ("POST", f"/jobs/{w.job(n)}/retry", {}),
+    "GET /traces": lambda w, text, n: ("GET", "/traces?limit=200", None),
+    "GET /traces/{trace_id}": lambda w, text, n: ("GET", f"/traces/{w.trace(n)}", None),
     "GET /healthz": lambda w, text, n: ("GET", "/healthz", None),
     "GET /readyz": lambda w, text, n: ("GET", "/readyz", None),
     "GET /metrics": lambda w, text, n: ("GET", "/metrics", None),
@@ -100,6 +102,11 @@ class World:
 
     def job(self, number: int) -> str:
         known = sorted(self.jobs)
+        return known[number % len(known)] if known else "none"
+
+    def trace(self, number: int) -> str:
+        header = {"authorization": f"Bearer {self.keys[AUTHORS[0]]}"}
+        known = [trace["id"] for trace in self.client.get("/traces", headers=header).json()["traces"]]
         return known[number % len(known)] if known else "none"
 
     def call(self, who: str, name: str, text: str, number: int) -> None:

@@ -15,7 +15,8 @@ from tokenizers import Tokenizer
 from llm_twin import prompts
 from llm_twin.adapters.track_files import METRICS, PLOT, FileTracker, read_metrics
 from llm_twin.errors import InputError, MissingPart
-from llm_twin.training.sft import Trained, conversation, encode, last_checkpoint, sft
+from llm_twin.training.rehearsal import Rehearsed
+from llm_twin.training.sft import Encoder, Row, Trained, conversation, last_checkpoint, sft
 from llm_twin.types import Recipe, Sample
 
 MakeModel = Callable[..., Path]
@@ -35,6 +36,10 @@ def finished(
     """The folder of an uninterrupted run, and what it did."""
     run = tmp_path_factory.mktemp("run") / "sft"
     return run, sft(make_samples(12), base, run, RECIPE, FileTracker(run))
+
+
+def row_of(base: Path, sample: Sample) -> Row:
+    return Encoder.of(base).encode(conversation(sample), sample.response)
 
 
 def curve(run: Path) -> dict[int, float]:
@@ -124,11 +129,7 @@ def test_a_run_says_what_it_did(
     finished: tuple[Path, Trained], base: Path, make_samples: MakeSamples
 ) -> None:
     run, trained = finished
-    tokenizer, template = (
-        Tokenizer.from_file(str(base / "tokenizer.json")),
-        (base / "chat_template.jinja").read_text(),
-    )
-    tokens = sum(len(encode(s, tokenizer, template, 2)["input_ids"]) for s in make_samples(12))
+    tokens = sum(len(row_of(base, s)["input_ids"]) for s in make_samples(12))
     assert (trained.samples, trained.too_long, trained.steps) == (12, 0, 6)
     assert trained.tokens == 2 * tokens  # two epochs, padding not counted
     assert trained.tokens_per_second == pytest.approx(trained.tokens / trained.seconds)
@@ -160,11 +161,7 @@ def test_samples_that_are_too_long_are_counted_and_left_out(
     base: Path, make_samples: MakeSamples, tmp_path: Path
 ) -> None:
     samples = make_samples(12)
-    tokenizer, template = (
-        Tokenizer.from_file(str(base / "tokenizer.json")),
-        (base / "chat_template.jinja").read_text(),
-    )
-    lengths = sorted(len(encode(s, tokenizer, template, 2)["input_ids"]) for s in samples)
+    lengths = sorted(len(row_of(base, s)["input_ids"]) for s in samples)
     limit = lengths[8]
     longer = sum(length > limit for length in lengths)
     assert longer
@@ -216,15 +213,22 @@ def test_half_written_checkpoints_are_removed_and_ignored(tmp_path: Path) -> Non
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["checkpoint-10", "checkpoint-2"]
 
 
+def test_what_is_rehearsed_is_learnt_beside_the_samples(
+    base: Path, make_samples: MakeSamples, tmp_path: Path
+) -> None:
+    rehearsed = [Rehearsed(request=f"What is {i}?", reply=f"A number, {i}.", whole=True) for i in range(4)]
+    tracker = FileTracker(tmp_path)
+    trained = sft(make_samples(12), base, tmp_path, RECIPE, tracker, rehearsed=rehearsed)
+    assert (trained.samples, trained.steps) == (16, 8)
+
+
 def test_the_loss_counts_the_authors_words_and_the_end_of_the_turn(
     base: Path, make_samples: MakeSamples
 ) -> None:
     (sample,) = make_samples(1)
-    tokenizer, template = (
-        Tokenizer.from_file(str(base / "tokenizer.json")),
-        (base / "chat_template.jinja").read_text(),
-    )
-    row = encode(sample, tokenizer, template, 2)
+    tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
+    template = (base / "chat_template.jinja").read_text()
+    row = row_of(base, sample)
     learnt = [label for label in row["labels"] if label != -100]
     assert tokenizer.decode(learnt[:-1]) == sample.response
     assert learnt[-1] == 2
@@ -249,13 +253,9 @@ def test_the_loss_is_the_models_own_cross_entropy_on_the_responses(
     sft(make_samples(6), base, tmp_path / "run", recipe, FileTracker(tmp_path / "run"))
 
     model, _ = load_base(base, torch.float32)
-    tokenizer, template = (
-        Tokenizer.from_file(str(base / "tokenizer.json")),
-        (base / "chat_template.jinja").read_text(),
-    )
     total, count = 0.0, 0
     for sample in make_samples(6):
-        row = encode(sample, tokenizer, template, 2)
+        row = row_of(base, sample)
         with torch.no_grad():
             logits = model(input_ids=torch.tensor([row["input_ids"]])).logits[0, :-1]
         labels = torch.tensor(row["labels"][1:])
