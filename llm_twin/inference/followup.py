@@ -1,6 +1,7 @@
 """Follow-up questions: "And when did that end?" made to stand alone, so that a search can find what it is about.
 
-The chat model rewrites it from the turns before. What it writes is searched for and never shown as the question.
+The chat model rewrites it from the turns before; what it writes is searched for and never shown as the question.
+A model of 0.5B parameters does this too badly to be of use (docs/log.md), so it is off by default.
 Not covered: follow-ups whose meaning lies further back than the turns given.
 """
 

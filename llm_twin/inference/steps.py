@@ -13,7 +13,7 @@ from llm_twin.inference.diversify import diversify
 from llm_twin.inference.expand import Expansion, hypothesise, reformulate, search_expanded
 from llm_twin.inference.followup import leaning, standalone
 from llm_twin.inference.rerank import DEPTH, rerank
-from llm_twin.inference.retrieve import Found, question_vector, search
+from llm_twin.inference.retrieve import Found, question_vector, rrf, search
 from llm_twin.inference.selfquery import Known, by_model, by_rules, narrowed
 from llm_twin.inference.tracing import Tracing
 from llm_twin.ports import ChatModel, Embedder, Reranker, Vectors, VectorStore
@@ -63,32 +63,40 @@ def find(
     tracing: Tracing | None = None,
     vector: Vectors | None = None,
 ) -> Found:
-    """The hits for `question` after `turns`, by the steps given. `vector` is the question's, where it is known.
-
-    Raises InputError for a question without words.
+    """The hits for `question` after `turns`, by the steps given. `vector` is the question's, where it is known and
+    there are no turns. Raises InputError for a question without words.
     """
     tracing = tracing or Tracing()
-    query = _query(question, turns, steps, tracing)
-    within = _filtered(query, within, steps, tracing)
-    found = _searched(query, within, steps, tracing, vector if query == question else None)
-    hits = _reranked(query, list(found.hits), steps, tracing)
+    queries = _queries(question, turns, steps, tracing)
+    within = _filtered(queries[-1], within, steps, tracing)
+    found = _fused([_searched(query, within, steps, tracing, vector) for query in queries])
+    hits = _reranked(queries[-1], list(found.hits), steps, tracing)
     if steps.diversity:
         with tracing.step("diversity"):
             hits = diversify(hits, within.embedder.embed, within.limit)
     return Found(tuple(hits[: within.limit]), found.nearest)
 
 
-def _query(question: str, turns: Sequence[Message], steps: Steps, tracing: Tracing) -> str:
-    """What to search for: a follow-up made to stand alone, or leaning on the question before it."""
+def _queries(question: str, turns: Sequence[Message], steps: Steps, tracing: Tracing) -> list[str]:
+    """What to search for: a first question as it is; a follow-up made to stand alone, or else both as it is and
+    together with the question before it, which between them find the old subject and a new one.
+    """
     if not any(turn.role == "user" for turn in turns):
-        return question
+        return [question]
     with tracing.step("follow-up") as told:
         if not steps.follow_ups or steps.by is None:
-            told.said = "searched for together with the question before it"
-            return leaning(question, turns)
+            told.said = "searched for as it is and with the question before it"
+            return [question, leaning(question, turns)]
         found = standalone(question, turns, steps.by)
         told.said = found.refused or found.question
-        return found.question
+        return [found.question]
+
+
+def _fused(found: Sequence[Found]) -> Found:
+    """Several searches as one; the nearest passage is the nearest of any."""
+    if len(found) == 1:
+        return found[0]
+    return Found(tuple(rrf([each.hits for each in found])), max(each.nearest for each in found))
 
 
 def _filtered(query: str, within: Searched, steps: Steps, tracing: Tracing) -> Searched:
