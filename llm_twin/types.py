@@ -134,16 +134,18 @@ class Sampling(Value):
 class Recipe(Value):
     """How to fine-tune. The defaults were searched for on two authors; the search is in docs/log.md.
 
-    `rehearsal` is the share of training samples that are the base model's own replies to everyday requests.
+    `grounded` is the share of the author's samples that are asked with passages, as `twin ask` asks; `rehearsal` the
+    share of training samples that are the base model's own replies to everyday requests.
     """
 
     rank: int = Field(16, ge=1, le=256)
     alpha: int = Field(32, ge=1)
-    learning_rate: float = Field(3e-4, gt=0)
+    learning_rate: float = Field(2e-4, gt=0)
     epochs: float = Field(2.0, gt=0)
     batch_size: int = Field(8, ge=1)
     warmup_share: float = Field(0.05, ge=0, lt=1)
     max_tokens: int = Field(512, ge=32)
+    grounded: float = Field(0.15, ge=0, le=1)
     rehearsal: float = Field(0.2, ge=0, le=0.9)
     save_every: int = Field(10, ge=1)
     seed: int = 0

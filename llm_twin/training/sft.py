@@ -19,6 +19,7 @@ from llm_twin import prompts
 from llm_twin.errors import InputError, MissingPart
 from llm_twin.files import sync_folder, write_json
 from llm_twin.ports import Progress, Tracker, silent
+from llm_twin.training.grounded import conversation_with, fewer, grounded
 from llm_twin.training.rehearsal import Rehearsed, asked
 from llm_twin.types import Message, Recipe, Sample
 
@@ -137,7 +138,9 @@ def _rows(
 ) -> tuple[list[Row], int]:
     """What is trained on, and how many of the author's samples were too long for it."""
     encoder = Encoder.of(base)
-    rows = [encoder.encode(conversation(s), s.response) for s in samples if s.split == "train"]
+    own = [sample for sample in samples if sample.split == "train"]
+    passages = grounded(own, recipe.grounded, recipe.seed)
+    rows = [_row(sample, passages.get(sample.id, []), encoder, recipe.max_tokens) for sample in own]
     if not rows:
         raise InputError(
             "there are no samples to train on", "collect more writing: twin collect ./my-articles"
@@ -149,6 +152,16 @@ def _rows(
         )
     also = [encoder.encode(asked(each), each.reply, each.whole) for each in rehearsed]
     return fitting + _fitting(also, recipe), len(rows) - len(fitting)
+
+
+def _row(sample: Sample, passages: list[str], encoder: Encoder, most: int) -> Row:
+    """A sample, asked with as many of its passages as fit."""
+    while passages:
+        row = encoder.encode(conversation_with(sample, passages), sample.response)
+        if len(row["input_ids"]) <= most:
+            return row
+        passages = fewer(passages, sample)
+    return encoder.encode(conversation(sample), sample.response)
 
 
 def _fitting(rows: Sequence[Row], recipe: Recipe) -> list[Row]:
