@@ -54,7 +54,7 @@ def _following(samples: Sequence[Sample]) -> dict[str, list[str]]:
     by_document: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
         by_document[sample.document_id].append(sample)
-    found = {}
+    found: dict[str, list[str]] = {}
     for each in by_document.values():
         row = sorted(each, key=lambda s: s.start)
         found |= {a.id: [b.response] for a, b in pairwise(row) if a.response != b.response}
