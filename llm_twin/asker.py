@@ -39,6 +39,13 @@ def chat_folder(workspace: Workspace, base: bool = False, progress: Progress = s
     return trained or wiring.pull_model(workspace, workspace.settings.models.chat, progress)
 
 
+def open_model(workspace: Workspace, base: bool = False, progress: Progress = silent) -> ChatModel:
+    """The model that answers, opened; at an endpoint nothing is pulled for it."""
+    if workspace.settings.adapters.chat == "openai" and (base or twin_folder(workspace) is None):
+        return wiring.open_endpoint(workspace)
+    return wiring.open_chat(workspace, chat_folder(workspace, base, progress))
+
+
 ENDPOINT = "endpoint"
 """What stands for the model of `[endpoint]` where a model is named."""
 
@@ -191,7 +198,7 @@ class Asker:
         self.embedder = wiring.open_embedder(workspace, progress)
         self.model: ChatModel | None = None
         if self.mode == "write":
-            self.model = wiring.open_chat(workspace, chat_folder(workspace, base, progress))
+            self.model = open_model(workspace, base, progress)
         self.store = wiring.open_vectors(workspace, self.embedder.dimension)
         self._using = answering(workspace, self.store, self.embedder, self.model, self.mode)
 

@@ -1,49 +1,91 @@
-"""`twin serve` and `twin key …`."""
+"""`twin serve`, `twin serve-llm`, `twin mcp` and `twin key …`."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from llm_twin.front import HOME, Home, Json, result, showing, table_of, workspace_at
 
+if TYPE_CHECKING:
+    from llm_twin.serving.shell import Options
+    from llm_twin.show import Show
+    from llm_twin.workspace import Workspace
+
 key_app = typer.Typer(help="API keys of `twin serve`, and whose writing each may see.", no_args_is_help=True)
 
 
+Host = Annotated[str | None, typer.Option(help="Where to listen; beyond this machine, a key is needed.")]
+Port = Annotated[int | None, typer.Option(help="0 takes a free one.")]
+Concurrent = Annotated[int | None, typer.Option(min=1, help="Answers written at once.")]
+Waiting = Annotated[int | None, typer.Option(min=0, help="How many may wait; one more gets 429.")]
+
+
 def serve(
-    host: Annotated[
-        str | None, typer.Option(help="Where to listen; beyond this machine, a key is needed.")
-    ] = None,
-    port: Annotated[int | None, typer.Option(help="0 takes a free one.")] = None,
+    host: Host = None,
+    port: Port = None,
     mode: Annotated[str, typer.Option(help='"write", "quote", or as twin.toml says.')] = "",
-    max_concurrent: Annotated[int | None, typer.Option(min=1, help="Answers written at once.")] = None,
-    queue: Annotated[int | None, typer.Option(min=0, help="How many may wait; one more gets 429.")] = None,
+    max_concurrent: Concurrent = None,
+    queue: Waiting = None,
+    llm_url: Annotated[
+        str, typer.Option(help="Where `twin serve-llm` runs; the model is then not loaded here.")
+    ] = "",
     home: Home = HOME,
 ) -> None:
     """Serve the twin over HTTP: OpenAI's API, search, documents, feedback."""
     from llm_twin.errors import InputError
-    from llm_twin.serving.app import Options, create_app
-    from llm_twin.serving.app import serve as run
+    from llm_twin.serving.app import create_app
+    from llm_twin.settings import behind
 
     with showing(False) as show:
         if mode not in ("", "write", "quote"):
             raise InputError(f"there is no mode {mode}", "choose write or quote")
         workspace = workspace_at(home)
-        settings = workspace.settings.serve
-        options = Options(
-            host=settings.host if host is None else host,
-            mode=mode,
-            max_concurrent=max_concurrent or settings.max_concurrent,
-            queue=settings.queue if queue is None else queue,
-            cors=settings.cors,
-        )
+        if llm_url:
+            workspace.settings = behind(workspace.settings, llm_url)
+        options = _options(workspace, host, mode, max_concurrent, queue)
         with show.progress() as progress:
             app = create_app(workspace, options, progress("models"))
-        run(
-            app,
-            options.host,
-            settings.port if port is None else port,
-            lambda url: show.out.print(f"serving at {url} (OpenAI's API at {url}/v1); Ctrl-C ends"),
-        )
+        _run(app, options.host, workspace.settings.serve.port if port is None else port, show)
+
+
+def serve_llm(
+    host: Host = None,
+    port: Port = None,
+    max_concurrent: Concurrent = None,
+    queue: Waiting = None,
+    home: Home = HOME,
+) -> None:
+    """Serve the twin's model alone, for a `twin serve --llm-url` that runs elsewhere."""
+    from llm_twin.serving.engine import create_engine
+
+    with showing(False) as show:
+        workspace = workspace_at(home)
+        options = _options(workspace, host, "", max_concurrent, queue)
+        with show.progress() as progress:
+            app = create_engine(workspace, options, progress("models"))
+        _run(app, options.host, workspace.settings.serve.llm_port if port is None else port, show)
+
+
+def _options(
+    workspace: "Workspace", host: str | None, mode: str, max_concurrent: int | None, queue: int | None
+) -> "Options":
+    from llm_twin.serving.shell import Options
+
+    settings = workspace.settings.serve
+    return Options(
+        host=settings.host if host is None else host,
+        mode=mode,
+        max_concurrent=max_concurrent or settings.max_concurrent,
+        queue=settings.queue if queue is None else queue,
+        cors=settings.cors,
+    )
+
+
+def _run(app: Any, host: str, port: int, show: "Show") -> None:
+    from llm_twin.serving.shell import serve as run
+
+    told = "serving at {url} (OpenAI's API at {url}/v1); Ctrl-C ends"
+    run(app, host, port, lambda url: show.out.print(told.format(url=url)))
 
 
 def mcp(

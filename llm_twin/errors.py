@@ -22,3 +22,7 @@ class InputError(TwinError):
 
 class MissingPart(InputError):
     """An optional part is not installed or not pulled; `way_out` holds the command that brings it."""
+
+
+class Unreachable(InputError):
+    """A server that is needed does not answer: it is to be started, or its address corrected."""

@@ -145,13 +145,15 @@ class SearchSettings(Section):
 
 
 class ServeSettings(Section):
-    """How `twin serve` does. `cors` lists origins of pages elsewhere that may ask; jobs over `queue` get 429.
+    """How `twin serve` does; `llm_port` is that of `twin serve-llm`.
 
-    The newest `traces` answers leave how they came about; 0 keeps none.
+    `cors` lists origins of pages elsewhere that may ask; jobs over `queue` get 429. The newest `traces` answers
+    leave how they came about; 0 keeps none.
     """
 
     host: str = "127.0.0.1"
     port: int = Field(8010, ge=0, le=65535)
+    llm_port: int = Field(8011, ge=0, le=65535)
     max_concurrent: int = Field(8, ge=1, le=256)
     queue: int = Field(16, ge=0, le=10_000)
     cors: tuple[str, ...] = ()
@@ -236,6 +238,17 @@ def _explained(error: ValidationError, path: Path) -> tuple[str, str]:
         return f"{path}: {key}: {first['msg']}", "see `twin init --help` for the settings and their defaults"
     known = difflib.get_close_matches(key, known_keys(), n=1, cutoff=0.5)
     return f"{path}: there is no setting {key}", f"did you mean {known[0]}?" if known else "remove it"
+
+
+def behind(settings: Settings, llm_url: str) -> Settings:
+    """`settings` with the chat model behind the `twin serve-llm` at `llm_url`."""
+    endpoint = {"url": llm_url.rstrip("/").removesuffix("/v1") + "/v1", "model": settings.models.chat}
+    return settings.model_copy(
+        update={
+            "adapters": settings.adapters.model_copy(update={"chat": "openai"}),
+            "endpoint": settings.endpoint.model_copy(update=endpoint),
+        }
+    )
 
 
 def known_keys() -> list[str]:

@@ -31,7 +31,8 @@ import sys, time
 from pathlib import Path
 from llm_twin import pipeline, wiring
 from llm_twin.adapters.standins import HashEmbedder, ScriptedChat
-from llm_twin.serving.app import Options, create_app, serve
+from llm_twin.serving.app import create_app
+from llm_twin.serving.shell import Options, serve
 from llm_twin.settings import Settings
 from llm_twin.workspace import Workspace
 

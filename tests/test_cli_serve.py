@@ -24,7 +24,7 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-@pytest.mark.parametrize("command", ["serve", "mcp", "key add", "key list", "key remove"])
+@pytest.mark.parametrize("command", ["serve", "serve-llm", "mcp", "key add", "key list", "key remove"])
 def test_every_command_has_help_with_an_example(command: str) -> None:
     assert f"Example: twin {command}" in " ".join(twin(*command.split(), "--help").split())
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from llm_twin.errors import InputError
-from llm_twin.settings import CONFIG, commented, known_keys, load
+from llm_twin.settings import Settings, behind, commented, known_keys, load
 
 
 def write(home: Path, text: str) -> Path:
@@ -71,3 +71,12 @@ def test_the_commented_file_is_valid_and_names_every_setting(tmp_path: Path) -> 
         if inner:
             assert inner in values[section], key
     assert load(write(tmp_path, text)).author == 'Wren "Gale" Marlow'
+
+
+@pytest.mark.parametrize("url", ["http://model:8011", "http://model:8011/", "http://model:8011/v1"])
+def test_behind_another_server_the_base_model_goes_by_its_name(url: str) -> None:
+    settings = Settings(author="Ada")
+    found = behind(settings, url)
+    assert (found.adapters.chat, found.endpoint.url) == ("openai", "http://model:8011/v1")
+    assert found.endpoint.model == settings.models.chat
+    assert settings.adapters.chat == "openvino", "the settings given stay as they are"

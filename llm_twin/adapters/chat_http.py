@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_twin.adapters.endpoint import Endpoint, Refusal
-from llm_twin.errors import InputError, MissingPart, TwinError
+from llm_twin.errors import InputError, MissingPart, TwinError, Unreachable
 from llm_twin.ports import Progress, silent
 from llm_twin.types import Completion, Message, Sampling
 
@@ -66,7 +66,10 @@ class HttpChat:
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Tokens of the rendered prompt, as the server counts them. Raises MissingPart where it does not."""
         self._check_open()
-        ids = self._prompt_ids(messages)
+        found = self._tokenized(messages)
+        if isinstance(found, dict) and "count" in found:  # vLLM, and `twin serve-llm`
+            return int(found["count"])
+        ids = self._laid_out_ids(messages)
         if ids is not None:
             return len(ids)
         reply = self._chat(self._body(messages, Sampling(max_tokens=1, temperature=0), 0))
@@ -182,15 +185,28 @@ class HttpChat:
             finish=choice.get("finish_reason") or "stop",
         )
 
-    def _prompt_ids(self, messages: Sequence[Message], reply: bool = True) -> list[int] | None:
-        """Token ids of the rendered conversation; None where the server does not show them."""
+    def reach(self) -> None:
+        """Raise Unreachable where the server does not answer."""
+        self._served()
+
+    def _tokenized(self, messages: Sequence[Message], reply: bool = True) -> Any:
+        """What /tokenize says of a conversation; None where the server has none."""
         turns = [m.model_dump() for m in messages]
         asked = {"model": self.name, "messages": turns, "add_generation_prompt": reply}
-        found = self._offered("post", "/tokenize", asked)
-        if isinstance(found, dict) and "count" in found:  # vLLM
-            return list(found["tokens"])
-        laid_out = self._offered("post", "/apply-template", {"messages": turns}) if reply else None
-        if not isinstance(laid_out, dict) or "prompt" not in laid_out:  # not llama.cpp either
+        return self._offered("post", "/tokenize", asked)
+
+    def _prompt_ids(self, messages: Sequence[Message], reply: bool = True) -> list[int] | None:
+        """Token ids of the rendered conversation; None where the server does not show them."""
+        found = self._tokenized(messages, reply)
+        if isinstance(found, dict) and "count" in found:
+            return list(found["tokens"]) if found.get("tokens") else None
+        return self._laid_out_ids(messages) if reply else None
+
+    def _laid_out_ids(self, messages: Sequence[Message]) -> list[int] | None:
+        """As llama.cpp does it: the conversation as one text, and that text's token ids."""
+        turns = [m.model_dump() for m in messages]
+        laid_out = self._offered("post", "/apply-template", {"messages": turns})
+        if not isinstance(laid_out, dict) or "prompt" not in laid_out:
             return None
         asked = {"content": laid_out["prompt"], "add_special": True, "parse_special": True}
         found = self._offered("post", "/tokenize", asked)
@@ -202,6 +218,8 @@ class HttpChat:
             return None
         try:
             return getattr(self._endpoint, how)(self._endpoint.root + path, *body)
+        except Unreachable:
+            raise
         except InputError as error:
             if isinstance(error, Refusal) and error.status in (404, 405):
                 self._missing.add(path)

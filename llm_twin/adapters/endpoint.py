@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import httpx
 
-from llm_twin.errors import InputError, TwinError
+from llm_twin.errors import InputError, TwinError, Unreachable
 
 _T = TypeVar("_T")
 _LONGEST_WAIT = 120.0
@@ -129,13 +129,13 @@ class Endpoint:
         try:
             yield
         except httpx.ConnectError as error:
-            raise InputError(f"{self.url}: no connection ({self._said(str(error))})", _CHECK_URL) from error
+            raise Unreachable(f"{self.url}: no connection ({self._said(str(error))})", _CHECK_URL) from error
         except httpx.ReadTimeout as error:
             raise TwinError(
                 f"{self.url}: no answer within {self._timeout:g} s", "raise endpoint.timeout_seconds"
             ) from error
         except httpx.ConnectTimeout as error:
-            raise InputError(f"{self.url}: no connection within 10 s", _CHECK_URL) from error
+            raise Unreachable(f"{self.url}: no connection within 10 s", _CHECK_URL) from error
         except httpx.TransportError as error:
             raise _Busy(f"the connection broke ({self._said(str(error) or type(error).__name__)})") from error
 

@@ -3,27 +3,47 @@
 import json
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from fastapi import APIRouter, Body, Request
 from fastapi.responses import StreamingResponse
 
 from llm_twin.errors import TwinError
 from llm_twin.serving.metrics import Metrics
-from llm_twin.serving.protocol import ChatRequest, ChatResponse, Choice, ModelList, Reply
+from llm_twin.serving.protocol import ChatRequest, ChatResponse, Choice, Model, ModelList, Reply
 from llm_twin.serving.refusals import ErrorBody, ErrorDetail, Refusal, as_refusal, declared, error_type
 from llm_twin.serving.room import Gone, Room
-from llm_twin.serving.speech import Ending, Said, Speech
-from llm_twin.serving.visitor import Owner, Seen
+from llm_twin.serving.speech import Ending, Said
+from llm_twin.serving.visitor import Authors, Owner, Seen
 
 _STREAM: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "The answer"}
 }
 
 
-def chat_routes(speech: Speech, room: Room, metrics: Metrics) -> APIRouter:
+class Voice(Protocol):
+    """Who answers: the twin with its passages (`Speech`), or a model alone (`Engine`)."""
+
+    def models(self, authors: Authors) -> list[Model]:
+        """The models that may be asked by who may see `authors`; the first is the default."""
+        ...
+
+    def known(self, model: str, authors: Authors) -> str:
+        """The id of the model asked for; raises Refusal (404)."""
+        ...
+
+    def check(self, asked: ChatRequest, model: str) -> None:
+        """Raise Refusal for what this model cannot do, before it is started."""
+        ...
+
+    def say(self, asked: ChatRequest, model: str, owner: str | None = None) -> Iterator[Said]:
+        """Pieces of the answer, then its Ending. Closing it stops the model."""
+        ...
+
+
+def chat_routes(speech: Voice, room: Room, metrics: Metrics) -> APIRouter:
     """The routes over `speech`, whose models run in `room`."""
     router = APIRouter()
 
@@ -35,7 +55,7 @@ def chat_routes(speech: Speech, room: Room, metrics: Metrics) -> APIRouter:
     @router.post(
         "/v1/chat/completions",
         response_model=ChatResponse,
-        responses={**declared(400, 404, 413, 429), **_STREAM},
+        responses={**declared(400, 404, 413, 429, 503), **_STREAM},
         tags=["chat"],
     )
     async def chat(asked: Annotated[ChatRequest, Body()], request: Request, seen: Seen, owner: Owner) -> Any:

@@ -5,6 +5,7 @@ machine is too. A page of another site may send nothing unless its origin is in 
 path asks for one but those in `open_paths`.
 """
 
+import logging
 from collections.abc import Callable
 
 from starlette.exceptions import HTTPException
@@ -18,11 +19,15 @@ from llm_twin.serving.refusals import refuse
 MOST_BYTES = 1 << 20
 """Of a body."""
 _TOO_LARGE = f"a body has at most {MOST_BYTES} bytes"
+_UNFORESEEN = "something failed on this side; the server's log has more"
+_LOG = logging.getLogger(__name__)
 _WRITING = ("POST", "PUT", "PATCH", "DELETE")
 
 
 class Door:
-    """Middleware that refuses what should not come in. `answered` is told the route and status of each response."""
+    """Middleware that refuses what should not come in. `answered` is told the route and status of each response,
+    `failed` the code of a failure that nobody foresaw, which is logged and answered with 500.
+    """
 
     def __init__(
         self,
@@ -32,9 +37,10 @@ class Door:
         cors: tuple[str, ...],
         open_paths: frozenset[str],
         answered: Callable[[str, int], None],
+        failed: Callable[[str], None],
     ) -> None:
         self.app, self.host, self.keys, self.cors = app, host, keys, cors
-        self.open_paths, self.answered = open_paths, answered
+        self.open_paths, self.answered, self.failed = open_paths, answered, failed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -42,15 +48,26 @@ class Door:
             await self.app(scope, receive, send)
             return
 
+        begun = False
+
         async def guarded(message: Message) -> None:
+            nonlocal begun
             if message["type"] == "http.response.start":
+                begun = True
                 self.answered(_route(scope), message["status"])
                 extra = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
                 message = {**message, "headers": [*message.get("headers", []), *extra]}
             await send(message)
 
         refusal = self._refusal(scope)
-        await (refusal or self.app)(scope, _limited(receive), guarded)
+        try:
+            await (refusal or self.app)(scope, _limited(receive), guarded)
+        except Exception:
+            if begun:  # too late to say so in an answer
+                raise
+            _LOG.exception("%s %s failed", scope["method"], _route(scope))
+            self.failed("unforeseen")
+            await refuse(500, _UNFORESEEN, "unforeseen")(scope, receive, guarded)
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from llm_twin.types import Citation, Hit, Message, Role, Value
+from llm_twin.types import Citation, Hit, Message, Role, Sampling, Value
 
 MOST_MESSAGES = 64
 MOST_CHARACTERS = 200_000
@@ -122,6 +122,16 @@ class ChatRequest(Value):
         """The most tokens of the answer."""
         return self.max_completion_tokens or self.max_tokens or default
 
+    def sampling(self, default: Sampling) -> Sampling:
+        """How to generate: as asked, and as `default` says where nothing was asked for."""
+        return Sampling(
+            max_tokens=self.most_tokens(default.max_tokens),
+            temperature=default.temperature if self.temperature is None else self.temperature,
+            top_p=default.top_p if self.top_p is None else self.top_p,
+            seed=self.seed or 0,
+            json_schema=self.schema_text(),
+        )
+
     def schema_text(self) -> str | None:
         """The JSON schema as a model takes it."""
         form = self.response_format
@@ -208,13 +218,14 @@ class ChatResponse(Value):
 
 
 class Model(Value):
-    """A model to ask; `about` says what it is."""
+    """A model to ask; `about` says what it is, `max_model_len` how many tokens fit where that is told."""
 
     id: str
     object: Literal["model"] = "model"
     created: int = 0
     owned_by: str = "llm-twin"
     about: str
+    max_model_len: int | None = None
 
 
 class ModelList(Value):

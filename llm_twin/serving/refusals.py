@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from llm_twin.errors import InputError, TwinError
+from llm_twin.errors import InputError, TwinError, Unreachable
 from llm_twin.types import Value
 
 
@@ -43,8 +43,10 @@ WORDS = {
     422: "A field is missing, unknown or out of range",
     429: "All places are taken: try again after `Retry-After` seconds",
     500: "Something failed on this side",
-    503: "Not ready",
+    503: "Not ready, or the model's server does not answer",
 }
+RETRY_AFTER = 2
+"""Seconds that a client is asked to wait where something is full or away."""
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
@@ -78,8 +80,12 @@ def refuse(
 
 
 def as_refusal(error: TwinError) -> Refusal:
-    """What a TwinError is over HTTP: 400 where the caller can put it right, else 500."""
+    """What a TwinError is over HTTP: 503 where a server behind this one is away, 400 where the caller can put it
+    right, else 500.
+    """
     told = " - ".join(part for part in (str(error), error.way_out) if part)
+    if isinstance(error, Unreachable):
+        return Refusal(503, told, "model_unreachable", retry_after=RETRY_AFTER)
     if isinstance(error, InputError):
         return Refusal(400, told, "bad_request")
     return Refusal(500, told, "failed")
@@ -107,15 +113,10 @@ def install(app: FastAPI, count: Callable[[str], None]) -> None:
         headers = dict(error.headers) if error.headers else None
         return refuse(error.status_code, str(error.detail), f"http_{error.status_code}", headers=headers)
 
-    async def unforeseen(request: Request, error: Exception) -> JSONResponse:
-        count("unforeseen")
-        return refuse(500, "something failed on this side; the server's log has more", "unforeseen")
-
     app.add_exception_handler(Refusal, refused)
     app.add_exception_handler(TwinError, refused)
     app.add_exception_handler(RequestValidationError, malformed)
     app.add_exception_handler(HTTPException, plain)
-    app.add_exception_handler(Exception, unforeseen)
 
 
 def _first(error: RequestValidationError) -> tuple[str, str | None]:

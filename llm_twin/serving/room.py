@@ -14,13 +14,11 @@ from typing import Any, Generic, TypeVar
 
 from starlette.requests import Request
 
-from llm_twin.serving.refusals import Refusal
+from llm_twin.serving.refusals import RETRY_AFTER, Refusal
 
 T = TypeVar("T")
 CLIENT_GONE = 499
 """What is counted where a client left; nobody reads it."""
-RETRY_AFTER = 2
-"""Seconds that a client is asked to wait when the room is full."""
 
 
 class Gone(Exception):

@@ -6,16 +6,15 @@ first asked. Not covered: keeping all of a long conversation: the twin with pass
 a third of `[ask] budget_tokens`.
 """
 
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from llm_twin import prompts, wiring
-from llm_twin.asker import answering, chat_folder, check_index, check_steps, made_with, steps, twin_folder
-from llm_twin.errors import InputError, TwinError
+from llm_twin.asker import answering, check_index, check_steps, made_with, steps, twin_folder
 from llm_twin.inference.answer import SYSTEM_PROMPT, Answering, stream
 from llm_twin.inference.tracing import Tracing
 from llm_twin.ports import ChatModel, Embedder, Progress, VectorStore, silent
+from llm_twin.serving.held import Held
 from llm_twin.serving.protocol import ChatRequest, Finish, HitShown, Model, TwinPart, Usage
 from llm_twin.serving.refusals import Refusal
 from llm_twin.serving.traces import Traces
@@ -46,16 +45,11 @@ class Speech:
         self.mode = mode or self.settings.mode
         check_steps(workspace, self.mode)
         self.author, self.twin = workspace.author, slug(workspace.author)
-        self._progress = progress
-        self._lock = threading.Lock()
-        self._open: dict[str, ChatModel] = {}
+        self._held = Held(workspace, progress)
         if self.mode == "write":
-            # A twin that cannot be loaded is told now, and nobody waits for its weights.
-            getattr(self._opened(self.twin), "warm", lambda: None)()
+            self._held.warm()  # a twin that cannot be loaded is told now
         self.embedder: Embedder = wiring.open_embedder(workspace, progress)
-        self._steps = steps(
-            workspace, self.embedder, self._opened(self.twin) if self.mode == "write" else None
-        )
+        self._steps = steps(workspace, self.embedder, self._held.model() if self.mode == "write" else None)
         self.traces = Traces(workspace.home / "traces.jsonl", workspace.settings.serve.traces)
         self.store: VectorStore = wiring.open_vectors(workspace, self.embedder.dimension)
 
@@ -105,39 +99,36 @@ class Speech:
     def many(self, model: str) -> tuple[Answering, str]:
         """What many questions are answered with at once from passages, and its fingerprint."""
         mode = self._mode(model)
-        chat = self._model(self.twin) if mode == "write" else None
+        chat = self._held.model() if mode == "write" else None
         return self._using(chat, mode), made_with(self.workspace, mode)
 
     def ready(self) -> dict[str, str]:
-        """What is open; raises TwinError where the index no longer answers."""
+        """What is open; raises TwinError where the index, or a server that the twin is behind, does not answer."""
         self.store.search_words("ready", 1)
+        if self.mode == "write":
+            self._held.check()
         trained = twin_folder(self.workspace)
         return {"index": "open", "twin": trained.name if trained else "the base model: no twin was trained"}
 
     def close(self) -> None:
         """Free the models and the index."""
         self.store.close()
-        for model in self._open.values():
-            model.close()
+        self._held.close()
 
     def _mode(self, model: str) -> str:
         return "quote" if model.endswith(":quote") or self.mode == "quote" else "write"
 
     def _sampling(self, asked: ChatRequest) -> Sampling:
         default = self.settings
-        return Sampling(
-            max_tokens=asked.most_tokens(default.max_tokens),
-            temperature=default.temperature if asked.temperature is None else asked.temperature,
-            top_p=default.top_p if asked.top_p is None else asked.top_p,
-            seed=asked.seed or 0,
-            json_schema=asked.schema_text(),
+        return asked.sampling(
+            Sampling(max_tokens=default.max_tokens, temperature=default.temperature, top_p=default.top_p)
         )
 
     def _from_passages(
         self, asked: ChatRequest, mode: str, sampling: Sampling, owner: str | None
     ) -> Iterator[Said]:
         *history, question = asked.turns()
-        model = Watched(self._model(self.twin), asked.stops()) if mode == "write" else None
+        model = Watched(self._held.model(), asked.stops()) if mode == "write" else None
         using = self._using(model, mode, sampling)
         tracing = Tracing()
         try:
@@ -160,27 +151,13 @@ class Speech:
         return Ending("stop", _usage(read, written), part)
 
     def _plain(self, asked: ChatRequest, name: str, sampling: Sampling) -> Iterator[Said]:
-        model = Watched(self._model(name), asked.stops())
+        model = Watched(self._held.model(base=not name.startswith(self.twin)), asked.stops())
         turns: Sequence[Message] = asked.turns()
         if name.startswith(self.twin) and all(turn.role != "system" for turn in turns):
             system = prompts.render(SYSTEM_PROMPT, author=self.author)
             turns = [Message(role="system", content=system), *turns]
         yield from model.stream(turns, sampling)
         yield Ending(model.finish(), model.usage(), TwinPart(found=False, mode="plain"))
-
-    def _model(self, name: str) -> ChatModel:
-        """The chat model behind an id; that it cannot be opened is not the caller's fault."""
-        try:
-            return self._opened(name)
-        except InputError as error:
-            raise TwinError(str(error), error.way_out) from error
-
-    def _opened(self, name: str) -> ChatModel:
-        folder = chat_folder(self.workspace, not name.startswith(self.twin), self._progress)
-        with self._lock:
-            if str(folder) not in self._open:
-                self._open[str(folder)] = wiring.open_chat(self.workspace, folder)
-            return self._open[str(folder)]
 
 
 def _usage(read: int, written: int) -> Usage:

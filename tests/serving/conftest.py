@@ -10,7 +10,8 @@ from starlette.testclient import TestClient
 
 from llm_twin import pipeline, wiring
 from llm_twin.adapters.standins import HashEmbedder, ScriptedChat
-from llm_twin.serving.app import Options, create_app
+from llm_twin.serving.app import create_app
+from llm_twin.serving.shell import Options
 from llm_twin.settings import Settings
 from llm_twin.types import Message
 from llm_twin.workspace import Workspace

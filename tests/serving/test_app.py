@@ -8,8 +8,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from llm_twin.errors import InputError, TwinError
-from llm_twin.serving.app import Options, create_app
+from llm_twin.serving.app import create_app
 from llm_twin.serving.keys import keys_of
+from llm_twin.serving.shell import Options
 from llm_twin.settings import Settings
 from llm_twin.workspace import Workspace
 
@@ -105,12 +106,20 @@ def test_what_was_asked_is_counted(client: Client) -> None:
     assert "twin_chat_waiting 0.0" in told
 
 
-def test_a_failure_of_ours_is_told_in_the_same_shape(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_of_ours_is_told_in_the_same_shape_and_counted(
+    client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     def broken(*arguments: object, **more: object) -> None:
         raise ZeroDivisionError("secret detail")
 
     monkeypatch.setattr("llm_twin.serving.library.search", broken)
-    response = client().post("/search", json={"query": "salt"})
+    made = client()
+    response = made.post("/search", json={"query": "salt"})
     assert response.status_code == 500
     assert response.json()["error"]["type"] == "server_error"
     assert "secret" not in response.text
+    assert response.headers["x-content-type-options"] == "nosniff"
+    told = made.get("/metrics").text
+    assert 'twin_requests_total{route="/search",status="500"} 1.0' in told
+    assert 'twin_errors_total{code="unforeseen"} 1.0' in told
+    assert "ZeroDivisionError" in caplog.text, "the log has more"

@@ -20,7 +20,8 @@ from schemathesis.specs.openapi.checks import response_schema_conformance, statu
 
 from llm_twin.adapters.standins import ScriptedChat
 from llm_twin.local_app import listening
-from llm_twin.serving.app import Options, create_app
+from llm_twin.serving.app import create_app
+from llm_twin.serving.shell import Options
 from llm_twin.types import Message, Sampling
 from llm_twin.workspace import Workspace
 

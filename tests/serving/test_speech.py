@@ -1,6 +1,7 @@
 """Which model answers, with which prompt and sampling, and what is opened for it."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from llm_twin.errors import InputError, TwinError
 from llm_twin.serving.protocol import ChatRequest
 from llm_twin.serving.refusals import Refusal
 from llm_twin.serving.speech import Ending, Speech
-from llm_twin.types import Message, Sampling
+from llm_twin.types import Message, Sampling, StageReport
 from llm_twin.workspace import Workspace
 
 SALT = "What does salt do to a bearing in the watchroom clock?"
@@ -126,12 +127,16 @@ def test_a_twin_that_cannot_be_opened_is_told_at_once(
 
 
 def test_a_base_model_that_cannot_be_opened_is_no_fault_of_the_callers(
-    speech: Speech, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, stand_in: Callable[[Any], None], model: Noting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    stand_in(model)
+    trained = str(workspace.home / "models" / "a-twin")  # before the first twin, both are one
+    workspace.finish("train", "f", StageReport(stage="train", counts={}, artefacts=(trained,), seconds=0.0))
+
     def broken(*arguments: object) -> None:
         raise InputError("the model is damaged")
 
     monkeypatch.setattr(wiring, "pull_model", broken)
-    with pytest.raises(TwinError) as told:
+    with closing(Speech(workspace)) as speech, pytest.raises(TwinError) as told:
         list(speech.say(request(), speech.models(None)[-1].id))
     assert not isinstance(told.value, InputError)

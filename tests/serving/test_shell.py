@@ -1,0 +1,50 @@
+"""The shell of every server: who may be let in without a key, and what is said of its state."""
+
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from llm_twin.errors import InputError, TwinError
+from llm_twin.serving.keys import keys_of
+from llm_twin.serving.metrics import Metrics
+from llm_twin.serving.room import Room
+from llm_twin.serving.shell import DEFAULT, check_host, guard, state_routes
+
+
+def test_beyond_this_machine_a_key_is_needed(tmp_path: Path) -> None:
+    keys = keys_of(tmp_path)
+    for host in ("127.0.0.1", "localhost", "::1"):
+        check_host(host, keys)
+    with pytest.raises(InputError, match="there is no key"):
+        check_host("0.0.0.0", keys)
+    keys.add("one", ("Ada",))
+    check_host("0.0.0.0", keys)
+
+
+def test_what_is_not_ready_says_why_and_lives_all_the_same(tmp_path: Path) -> None:
+    def ready() -> dict[str, str]:
+        raise TwinError("the index is damaged")
+
+    app, metrics = FastAPI(), Metrics()
+    app.include_router(state_routes(ready, Room("quick", 1, 1), metrics))
+    guard(app, DEFAULT, keys_of(tmp_path), metrics)
+    client = TestClient(app, base_url="http://127.0.0.1")
+    assert client.get("/healthz").json() == {"status": "alive"}
+    refused = client.get("/readyz")
+    assert refused.status_code == 503 and refused.json()["error"]["message"] == "the index is damaged"
+    assert 'twin_errors_total{code="not_ready"} 1.0' in client.get("/metrics").text
+    assert client.get("/nothing").json()["error"]["code"] == "http_404"
+
+
+def test_the_files_of_a_page_are_open_to_all(tmp_path: Path) -> None:
+    page = tmp_path / "page"
+    page.mkdir()
+    (page / "index.html").write_text("<p>hello</p>")
+    app, keys = FastAPI(), keys_of(tmp_path)
+    keys.add("one", ("Ada",))
+    guard(app, DEFAULT, keys, Metrics(), page)
+    client = TestClient(app, base_url="http://127.0.0.1")
+    assert client.get("/").text == client.get("/index.html").text == "<p>hello</p>"
+    assert client.get("/other.html").status_code == 401
