@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from llm_twin.errors import InputError
-from llm_twin.settings import Settings, behind, commented, known_keys, load
+from llm_twin.settings import CONFIG, Settings, behind, commented, known_keys, load
 
 
 def write(home: Path, text: str) -> Path:
