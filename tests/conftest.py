@@ -69,6 +69,49 @@ def hostile() -> list[str]:
     return found
 
 
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A real Chromium."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("there is no Chromium here (Debian and Ubuntu: apt install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def axe_faults() -> Callable[[Any], list[str]]:
+    """faults(page): what axe-core finds in both colour schemes; the page must not be wider than its window."""
+
+    def faults(page: Any) -> list[str]:
+        from axe_playwright_python.sync_playwright import Axe
+
+        found = []
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            for fault in Axe().run(page).response["violations"]:
+                found.append(f"{scheme}: {fault['id']} ({fault['impact']}): {fault['nodes'][0]['html']}")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        return found
+
+    return faults
+
+
 @pytest.fixture(scope="session")
 def tiny_gguf() -> MakeGguf:
     """A maker of whole, tiny chat models, written by the gguf package itself."""

@@ -1,7 +1,6 @@
 """The chat page in a real Chromium, over a real server: a conversation, its sources, opinions, and hostile texts."""
 
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,13 +16,6 @@ from llm_twin.types import Feedback
 pytestmark = pytest.mark.slow
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-]
 QUESTION = "She tells the tide, which on Stennick is the more useful of the 2: why?"
 SIZES = {"phone": (360, 740), "wide": (1280, 800)}
 SERVE = """
@@ -93,19 +85,6 @@ def served(tmp_path_factory: pytest.TempPathFactory, hostile: list[str]) -> Iter
     yield Served(process.stdout.readline().strip(), folder / "home")
     process.kill()
     process.communicate()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("there is no Chromium here (Debian and Ubuntu: apt install chromium)")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(params=list(SIZES))

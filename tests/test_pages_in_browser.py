@@ -1,7 +1,6 @@
 """The pages as a person meets them, in a real Chromium: by keyboard, resumed, readable by everybody."""
 
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,15 +18,6 @@ from llm_twin.journal import Journal
 
 pytestmark = pytest.mark.slow
 
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
 SETTLE = 400  # the pages take no answer for 350 ms after an item has come up
 SERVE = """
@@ -76,19 +66,6 @@ def label_items() -> list[LabelItem]:
         )
         for number, dimension in enumerate(ASKED)
     ]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("there is no Chromium here (Debian and Ubuntu: apt install chromium)")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

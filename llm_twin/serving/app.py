@@ -18,6 +18,7 @@ from llm_twin.serving.library import Library, library_routes
 from llm_twin.serving.metrics import Metrics
 from llm_twin.serving.opinions import Verdicts, opinion_routes
 from llm_twin.serving.pages import page_routes
+from llm_twin.serving.records import Records, record_routes
 from llm_twin.serving.room import Room
 from llm_twin.serving.shell import DEFAULT, Options, check_host, guard, state_routes
 from llm_twin.serving.speech import Speech
@@ -65,6 +66,7 @@ def create_app(
     app.include_router(opinion_routes(speech, journal, Verdicts(workspace), quick))
     app.include_router(job_routes(Desk(queue, errands, speech, settings), speech, quick))
     app.include_router(trace_routes(speech.traces))
+    app.include_router(record_routes(Records(workspace), quick))
     app.include_router(page_routes(quick))
     app.include_router(state_routes(speech.ready, quick, metrics))
     guard(app, options, keys, metrics, page)

@@ -55,8 +55,12 @@ class Door:
             if message["type"] == "http.response.start":
                 begun = True
                 self.answered(_route(scope), message["status"])
-                extra = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
-                message = {**message, "headers": [*message.get("headers", []), *extra]}
+                told = list(message.get("headers", []))
+                own = {name for name, _ in told}  # a route may be stricter than the rest
+                extra = [
+                    (n.encode(), value.encode()) for n, value in HEADERS.items() if n.encode() not in own
+                ]
+                message = {**message, "headers": [*told, *extra]}
             await send(message)
 
         refusal = self._refusal(scope)

@@ -1,4 +1,4 @@
-"""The models of a server: opened once, the twin and the base apart once there are two, and asked whether they answer."""
+"""The models of a server: opened once, twin and base apart once there are two, asked whether they answer."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -38,7 +38,28 @@ export const document_ = (id) => json(`documents/${encodeURIComponent(id)}`);
 export const search = (query, limit = 10) => json("search", { query, limit });
 export const feedback = (given) => json("feedback", given);
 export const voice = (text) => json("voice", { text });
+export const dataset = () => json("dataset");
+export const samples = (split, limit, offset) =>
+  json(`dataset/samples?limit=${limit}&offset=${offset}${split && `&split=${split}`}`);
+export const runs = () => json("runs");
+export const curve = (id, after) => json(`runs/${encodeURIComponent(id)}?after=${after}`);
+export const reports = () => json("reports");
+export const compare = (a, b) => json(`reports/${encodeURIComponent(a)}/against/${encodeURIComponent(b)}`);
+export const traces = (limit, offset) => json(`traces?limit=${limit}&offset=${offset}`);
 export const render = async (text) => (await json("render", { text })).html;
+
+/** Show a report in a tab of its own; where a key is needed, which a tab does not send, save it as a file. */
+export async function openReport(id) {
+  const path = `reports/${encodeURIComponent(id)}`;
+  if (!key()) {
+    window.open(path, "_blank", "noopener");
+    return;
+  }
+  const file = URL.createObjectURL(await (await call(path)).blob());
+  const link = Object.assign(document.createElement("a"), { href: file, download: `${id}.html` });
+  link.click();
+  URL.revokeObjectURL(file);
+}
 
 /** The pieces of an answer as they come: {text}, and at the end {twin}. */
 export async function* chat(request, signal) {

@@ -1,11 +1,19 @@
 // The page: which of its parts the address names, and what happens first.
 
 import * as chat from "./chat.js";
-import { $ } from "./dom.js";
+import { $, made, trouble } from "./dom.js";
 import * as library from "./library.js";
+import * as records from "./records.js";
 import * as settings from "./settings.js";
 
-/** Show the part that the hash names: #/, #/documents, #/document/ID?start=N&end=N. */
+const RECORDS = {
+  dataset: ["Dataset", records.dataset],
+  runs: ["Training", records.runs],
+  reports: ["Reports", records.reports],
+  traces: ["Traces", records.traces],
+};
+
+/** Show the part that the hash names: #/, #/documents, #/document/ID?start=N&end=N, #/dataset and the like. */
 function route() {
   const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
   const [part, id] = path.split("/");
@@ -17,8 +25,24 @@ function route() {
   } else if (part === "documents") {
     show("documents", "documents");
     library.documents();
+  } else if (part in RECORDS) {
+    show("record", part);
+    record(...RECORDS[part]);
   } else {
     show("chat", "chat");
+  }
+}
+
+/** A page of records in a place of its own, which an answer that comes too late fills unseen. */
+async function record(title, fill) {
+  const place = made("div");
+  $("record-title").textContent = title;
+  $("record-body").replaceChildren(place);
+  try {
+    await fill(place);
+    if (place.isConnected) trouble();
+  } catch (error) {
+    if (place.isConnected) trouble(error.message);
   }
 }
 
@@ -32,7 +56,7 @@ function decoded(id) {
 
 function show(section, page) {
   for (const each of document.querySelectorAll("main > section")) each.hidden = each.id !== section;
-  for (const name of ["chat", "documents"]) {
+  for (const name of ["chat", "documents", ...Object.keys(RECORDS)]) {
     if (name === page) $(`to-${name}`).setAttribute("aria-current", "page");
     else $(`to-${name}`).removeAttribute("aria-current");
   }

@@ -1,0 +1,187 @@
+"""The pages of dataset, training, reports and traces in a real Chromium: shown, followed, readable by everybody."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[1]
+HOSTILE = '<img src=x onerror="window.owned=1"><script>window.owned=1</script>'
+SIZES = {"phone": (360, 740), "wide": (1280, 800)}
+SERVE = """
+import json, sys
+from pathlib import Path
+from llm_twin import pipeline, wiring
+from llm_twin.adapters.standins import HashEmbedder, ScriptedChat
+from llm_twin.serving.app import create_app
+from llm_twin.serving.shell import Options, serve
+from llm_twin.settings import Settings
+from llm_twin.text import words
+from llm_twin.workspace import Workspace
+
+home, articles, hostile = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+
+def said(messages):
+    if "passages" in messages[-1].content:
+        return "Salt gets into every bearing."
+    telling = sorted(set(words(messages[-1].content)), key=lambda w: (-len(w), w))[:6]
+    return json.dumps({"instruction": "What do you say of " + " and ".join(telling) + "?"})
+
+wiring.open_embedder = lambda workspace, progress=None: HashEmbedder(1024)
+wiring.pull_model = lambda workspace, name, progress=None: Path(name)
+wiring.open_chat = lambda workspace, folder: ScriptedChat(said)
+workspace = Workspace(home, Settings(author="Wren Marlow", sources=[{"location": articles}]))
+pipeline.collect(workspace)
+pipeline.index(workspace)
+pipeline.dataset(workspace)
+samples = workspace.dataset / "samples.jsonl"
+rows = [json.loads(line) for line in samples.read_text().splitlines()]
+samples.write_text("".join(json.dumps({**r, "instruction": r["instruction"] + hostile}) + chr(10) for r in rows))
+serve(create_app(workspace, Options()), "127.0.0.1", 0, lambda url: print(url, flush=True))
+"""
+
+
+def points(first: int, last: int) -> str:
+    rows = (
+        {"step": i, "loss": 4 / i, "learning_rate": 1e-4, "tokens_per_second": 200.0}
+        for i in range(first, last + 1)
+    )
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with a run that goes on and two evaluations."""
+    home = tmp_path_factory.mktemp("records") / "home"
+    run = home / "runs" / "sft-going-on"
+    run.mkdir(parents=True)
+    (run / "config.json").write_text(json.dumps({"rank": 16, "note": HOSTILE}))
+    (run / "metrics.jsonl").write_text(points(1, 5))
+    for name, report in (("aaa1", "paul-iusztin"), ("bbb2", "maxime-labonne")):
+        folder = home / "evaluations" / name
+        folder.mkdir(parents=True)
+        shutil.copy(ROOT / "docs" / "reports" / f"{report}.json", folder / "report.json")
+        styled = (
+            "<!doctype html><html lang='en'><title>Report</title><style>p { color: rgb(1, 2, 3) }</style>"
+        )
+        (folder / "report.html").write_text(f"{styled}<p>The report of {report}</p>{HOSTILE}")
+    return home
+
+
+@pytest.fixture(scope="module")
+def url(home: Path) -> Iterator[str]:
+    command = [
+        sys.executable,
+        "-c",
+        SERVE,
+        str(home),
+        str(ROOT / "examples" / "marlow" / "articles"),
+        HOSTILE,
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        yield process.stdout.readline().strip()
+        process.kill()
+
+
+@pytest.fixture(params=list(SIZES))
+def page(browser: Any, url: str, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """In the end, nothing was complained of and nothing ran."""
+    width, height = SIZES[request.param]
+    page = browser.new_page(viewport={"width": width, "height": height})
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda told: wrong.append(told.text) if told.type == "error" else None)
+    page.goto(url)
+    yield page
+    assert page.evaluate("window.owned") is None
+    page.close()
+    assert wrong == []
+
+
+def open_(page: Any, name: str) -> None:
+    from playwright.sync_api import expect
+
+    page.get_by_role("link", name=name, exact=True).click()
+    expect(page.locator("#record-title")).to_have_text(name)
+
+
+def test_the_dataset_is_told_and_its_sides_are_listed(
+    page: Any, axe_faults: Callable[[Any], list[str]]
+) -> None:
+    from playwright.sync_api import expect
+
+    open_(page, "Dataset")
+    expect(page.locator("#record li.card")).to_have_count(20)
+    expect(page.locator("#record li.card h2").first).to_contain_text("<img src=x")
+    page.get_by_role("button", name="Show more").click()
+    expect(page.locator("#record li.card")).to_have_count(40)
+    page.get_by_label("Which side").select_option("test")
+    expect(page.locator("#record li.card")).to_have_count(20)
+    expect(page.locator("#record li.card").first).to_contain_text("held out")
+    assert axe_faults(page) == []
+    page.get_by_role("link", name="in its document").first.click()
+    expect(page.locator("#document mark").first).to_be_visible()
+
+
+def test_a_run_is_followed_to_its_end(page: Any, home: Path, axe_faults: Callable[[Any], list[str]]) -> None:
+    from playwright.sync_api import expect
+
+    run = home / "runs" / "sft-going-on"
+    (run / "metrics.jsonl").write_text(points(1, 5))
+    (run / "trained.json").unlink(missing_ok=True)
+    open_(page, "Training")
+    card = page.locator("#record article")
+    expect(card).to_contain_text("not finished · step 5")
+    expect(card.get_by_role("img")).to_have_attribute(
+        "aria-label", "loss from 4.00 at step 1 to 0.80 at step 5"
+    )
+    (run / "metrics.jsonl").write_text(points(1, 8))
+    (run / "trained.json").write_text("{}")
+    expect(card).to_contain_text("finished · step 8")
+    expect(card.get_by_role("img")).to_have_attribute(
+        "aria-label", "loss from 4.00 at step 1 to 0.50 at step 8"
+    )
+    assert axe_faults(page) == []
+
+
+def test_reports_are_opened_with_their_own_styles_and_compared(
+    page: Any, axe_faults: Callable[[Any], list[str]]
+) -> None:
+    from playwright.sync_api import expect
+
+    open_(page, "Reports")
+    expect(page.locator("#record li.card")).to_have_count(2)
+    page.get_by_role("button", name="Compare").click()
+    expect(page.locator("#record")).to_contain_text("twin_model")
+    assert axe_faults(page) == []
+    with page.context.expect_page() as opened:
+        page.get_by_role("button", name="Open the report").first.click()
+    report = opened.value
+    told = report.locator("p")
+    expect(told).to_contain_text("The report of")
+    expect(told).to_have_css("color", "rgb(1, 2, 3)")
+    report.close()
+
+
+def test_an_answer_leaves_its_steps(page: Any, axe_faults: Callable[[Any], list[str]]) -> None:
+    from playwright.sync_api import expect
+
+    page.get_by_label("Your question", exact=True).fill(f"What does salt do to a bearing? {HOSTILE}")
+    page.keyboard.press("Enter")
+    expect(page.locator(".turn .words[aria-busy=false]")).to_have_count(1)
+    open_(page, "Traces")
+    first = page.locator("#record li.card").first
+    expect(first.locator("h2")).to_contain_text("What does salt do to a bearing? <img")
+    expect(first.get_by_role("img")).to_have_attribute("aria-label", re.compile("embedding .* ms, search"))
+    first.locator("summary").click()
+    expect(first.get_by_role("cell", name="search", exact=True)).to_be_visible()
+    assert axe_faults(page) == []
