@@ -158,3 +158,21 @@ def test_requests_made_up_from_the_schema_get_declared_answers(serving: Serve) -
                 case.call_and_validate(checks=checks)
 
             each()
+
+
+def test_langchains_client_understands_it(serving: Serve) -> None:
+    from langchain_openai import ChatOpenAI, OpenAIEmbeddings
+    from pydantic import SecretStr
+
+    with serving(ScriptedChat(said)) as url:
+        there: dict[str, Any] = {"base_url": f"{url}/v1", "api_key": SecretStr("none")}
+        model = ChatOpenAI(model="wren-marlow", temperature=0, **there)
+        answer = model.invoke(QUESTION[0]["content"])
+        assert str(answer.content).startswith("Salt gets into every bearing. [1]")
+        assert answer.usage_metadata and answer.usage_metadata["output_tokens"] > 0
+        pieces = [str(piece.content) for piece in model.stream(QUESTION[0]["content"])]
+        assert len(pieces) > 3 and "".join(pieces) == answer.content
+        row = httpx.post(f"{url}/v1/embeddings", json={"input": "salt"}).json()
+        embeddings = OpenAIEmbeddings(model=row["model"], check_embedding_ctx_length=False, **there)
+        vectors = embeddings.embed_documents(["salt", "grease"])
+        assert vectors[0] == pytest.approx(row["data"][0]["embedding"], abs=1e-6) and len(vectors) == 2
