@@ -10,7 +10,18 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_twin.types import Chunk, Completion, Document, Hit, Job, Message, Sampling, Where
+from llm_twin.types import (
+    Chunk,
+    Completion,
+    Document,
+    Hit,
+    Hosted,
+    HostingPlan,
+    Job,
+    Message,
+    Sampling,
+    Where,
+)
 
 Vectors = NDArray[np.float32]
 Saved = Literal["new", "changed", "same"]
@@ -247,4 +258,20 @@ class Queue(Protocol):
 
     def close(self) -> None:
         """Stop at the next step of the running job, which stays queued; calling it twice is harmless."""
+        ...
+
+
+class Hosting(Protocol):
+    """Machines of somebody else's that can serve a model."""
+
+    def deploy(self, plan: HostingPlan, progress: Progress = silent) -> Hosted:
+        """Host a model and wait until it answers; on failure nothing that was made stays."""
+        ...
+
+    def status(self, name: str) -> Hosted | None:
+        """What is hosted under `name`; None where nothing is."""
+        ...
+
+    def delete(self, name: str, bucket: str) -> list[str]:
+        """Remove all that a deployment made; what was removed."""
         ...

@@ -76,6 +76,25 @@ class EndpointSettings(Section):
     timeout_seconds: float = Field(300.0, gt=0)
 
 
+class SageMakerSettings(Section):
+    """Hosting on Amazon SageMaker; credentials are boto3's affair. `usd_per_hour` 0 takes the price that is known.
+
+    `name` left out is the twin's own; `image` is an LMI or TGI container, and `environment` what it is told.
+    """
+
+    region: str = ""
+    name: str = ""
+    image: str = ""
+    role: str = ""
+    bucket: str = ""
+    instance_type: str = "ml.g5.xlarge"
+    instances: int = Field(1, ge=1)
+    most_instances: int = Field(1, ge=1)
+    asynchronous: bool = False
+    usd_per_hour: float = Field(0.0, ge=0)
+    environment: dict[str, str] = {"HF_MODEL_ID": "/opt/ml/model", "TENSOR_PARALLEL_DEGREE": "max"}
+
+
 class FetchSettings(Section):
     """How to behave on the web."""
 
@@ -189,6 +208,7 @@ class Settings(BaseSettings):
     models: ModelSettings = ModelSettings()
     adapters: AdapterSettings = AdapterSettings()
     endpoint: EndpointSettings = EndpointSettings()
+    sagemaker: SageMakerSettings = SageMakerSettings()
     fetch: FetchSettings = FetchSettings()
     dataset: DatasetSettings = DatasetSettings()
     train: Recipe = Recipe()

@@ -5,6 +5,7 @@ text, by character offsets into the document's *cleaned* text.
 """
 
 from datetime import date
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -254,3 +255,27 @@ class StageReport(Value):
     skipped: tuple[Skipped, ...] = ()
     artefacts: tuple[str, ...] = ()
     seconds: float = 0.0
+
+
+class HostingPlan(Value):
+    """One model behind one address. `model` is a folder that is sent whole; `environment` goes to the container."""
+
+    name: str = Field(pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}$")
+    model: Path
+    image: str
+    role: str
+    bucket: str
+    instance_type: str
+    instances: int = Field(ge=1)
+    most_instances: int = Field(ge=1)
+    asynchronous: bool = False
+    environment: dict[str, str] = Field({})
+
+
+class Hosted(Value):
+    """What is there: the state and what is wrong, in the host's own words."""
+
+    name: str
+    state: str
+    instances: int
+    problem: str = ""

@@ -17,6 +17,7 @@ from llm_twin.ports import (
     DocumentStore,
     Embedder,
     Fetcher,
+    Hosting,
     Progress,
     Queue,
     Reranker,
@@ -25,6 +26,7 @@ from llm_twin.ports import (
     silent,
 )
 from llm_twin.text import digest
+from llm_twin.types import HostingPlan
 from llm_twin.workspace import Workspace
 
 ADAPTERS: dict[str, dict[str, str]] = {
@@ -34,6 +36,7 @@ ADAPTERS: dict[str, dict[str, str]] = {
     "chat": {
         "openvino": "llm_twin.adapters.chat_openvino:OpenVinoChat",
         "openai": "llm_twin.adapters.chat_http:HttpChat",
+        "sagemaker": "llm_twin.adapters.chat_sagemaker:SageMakerChat",
     },
     "fetcher": {"httpx": "llm_twin.adapters.fetch_httpx:HttpxFetcher"},
     "tracker": {"files": "llm_twin.adapters.track_files:FileTracker"},
@@ -88,7 +91,37 @@ def open_chat(workspace: Workspace, folder: Path) -> ChatModel:
     if workspace.settings.adapters.chat == "openai":
         twin = folder.resolve().parent == (workspace.home / "models").resolve()
         return open_endpoint(workspace, folder.name if twin else "")
+    if workspace.settings.adapters.chat == "sagemaker":
+        return _open_hosted(workspace, folder)
     return cast(ChatModel, adapter("chat", workspace.settings.adapters.chat)(folder))
+
+
+def _open_hosted(workspace: Workspace, folder: Path) -> ChatModel:
+    hosted, plan = workspace.settings.sagemaker, hosting_plan(workspace, folder)
+    opened = adapter("chat", "sagemaker")(
+        folder,
+        plan.name,
+        region=hosted.region,
+        bucket=hosted.bucket,
+        asynchronous=hosted.asynchronous,
+    )
+    return cast(ChatModel, opened)
+
+
+def hosting_plan(workspace: Workspace, folder: Path) -> HostingPlan:
+    """How `[sagemaker]` hosts the twin of `folder`: its safetensors, under its own name unless another is set."""
+    hosted = workspace.settings.sagemaker
+    fields = hosted.model_dump(exclude={"region", "usd_per_hour", "name"})
+    return HostingPlan(name=hosted.name or folder.name, model=folder / "safetensors", **fields)
+
+
+def open_hosting(workspace: Workspace) -> Hosting:
+    """Where models are hosted; MissingPart without the extra `aws`."""
+    try:
+        from llm_twin.adapters.host_sagemaker import SageMaker
+    except ImportError as error:
+        raise MissingPart(f"hosting needs {error.name}", "pip install 'llm-twin[aws]'") from error
+    return SageMaker(workspace.settings.sagemaker.region)
 
 
 def open_endpoint(workspace: Workspace, model: str = "") -> ChatModel:

@@ -1,0 +1,1 @@
+"""Where a twin runs when it leaves this machine."""
