@@ -1,13 +1,14 @@
 """What the author wrote, over HTTP: passages by search, documents, and embeddings.
 
-Texts are cleaned as the index has them, so offsets of citations fit. They are read once: what is collected
-while the server runs shows after a restart.
+Texts are cleaned as the index has them, so offsets of citations fit. They are read again when the store has changed;
+what is collected while the server runs can be read at once, and is found once it is indexed and the server starts anew.
 """
 
 import base64
 import threading
 from collections.abc import Sequence
 from datetime import date
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -110,15 +111,24 @@ class Library:
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace, self._lock = workspace, threading.Lock()
-        self._documents: dict[str, CleanDocument] | None = None
+        self._documents: dict[str, CleanDocument] = {}
+        self._read: list[tuple[int, int]] | None = None
 
     def documents(self, seen: Authors) -> dict[str, CleanDocument]:
         """By id, in order; of the authors that may be seen alone."""
         with self._lock:
-            if self._documents is None:
+            if _stamps(self._workspace.documents) != self._read:
                 documents, _ = clean_documents(self._workspace)
                 self._documents = {d.document.id: d for d in sorted(documents, key=lambda d: d.document.id)}
-        return {k: d for k, d in self._documents.items() if may_see(seen, d.document.author)}
+                self._read = _stamps(self._workspace.documents)  # opening it may have tidied its log
+            known = self._documents
+        return {k: d for k, d in known.items() if may_see(seen, d.document.author)}
+
+
+def _stamps(store: Path) -> list[tuple[int, int]]:
+    """What changes when the store does: size and time of its file, and of the log beside it."""
+    files = [path.stat() for path in (store, store.with_name(f"{store.name}-wal")) if path.exists()]
+    return [(each.st_size, each.st_mtime_ns) for each in files]
 
 
 def library_routes(

@@ -2,10 +2,15 @@
 
 import base64
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
+
+from llm_twin import pipeline
+from llm_twin.serving import library
+from llm_twin.workspace import Workspace
 
 Client = Callable[..., TestClient]
 
@@ -40,6 +45,23 @@ def test_documents_come_in_pages(client: Client) -> None:
     assert ids == sorted(set(ids)) and len(ids) == 4
     assert made.get("/documents?limit=0").status_code == 422
     assert made.get("/documents/nothing").json()["error"]["code"] == "document_not_found"
+
+
+def test_documents_are_read_again_when_there_are_new_ones_and_not_otherwise(
+    client: Client, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = client()
+    before = made.get("/documents").json()["total"]
+    reads: list[Workspace] = []
+    read = library.clean_documents
+    monkeypatch.setattr(library, "clean_documents", lambda given: reads.append(given) or read(given))
+    assert made.get("/documents").json()["total"] == before and reads == []
+    (tmp_path / "new.md").write_text("# A new one\n\nI oiled the hinge of the oil store today, at last.\n")
+    pipeline.collect(workspace, [(str(tmp_path / "new.md"), None)])
+    page = made.get("/documents?limit=200").json()
+    assert page["total"] == before + 1 and "A new one" in [each["title"] for each in page["documents"]]
+    made.get("/documents")
+    assert len(reads) == 1
 
 
 def test_embeddings_in_both_encodings_are_the_same(client: Client) -> None:

@@ -1,5 +1,6 @@
 """The real server and OpenAI's own client: whole, streamed, broken off, and full."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +30,8 @@ few = hypothesis.settings(
     max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
 pytestmark = pytest.mark.slow
+FUZZ_EACH = 20
+"""Made-up requests a route, unless `poe fuzz` asks for more."""
 QUESTION = [{"role": "user", "content": "What does salt do to a bearing in the watchroom clock?"}]
 Serve = Callable[..., Any]
 
@@ -147,12 +150,16 @@ def test_requests_made_up_from_the_schema_get_declared_answers(serving: Serve) -
         schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
         checks = [not_a_server_error, status_code_conformance, response_schema_conformance]
 
-        for found in schema.get_all_operations():
-            operation = found.ok()
+        operations = [found.ok() for found in schema.get_all_operations()]
+        each_of = max(FUZZ_EACH, int(os.environ.get("FUZZ_CASES", 0)) // len(operations) + 1)
+        for operation in operations:
 
             @hypothesis.given(case=operation.as_strategy())
             @hypothesis.settings(
-                max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+                max_examples=each_of,
+                deadline=None,
+                derandomize=True,
+                suppress_health_check=list(HealthCheck),
             )
             def each(case: schemathesis.Case) -> None:
                 case.call_and_validate(checks=checks)
