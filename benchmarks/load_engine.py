@@ -14,8 +14,8 @@ class Paced(ScriptedChat):
     """The first word at once, the others one after the other."""
 
     def stream(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[str]:
-        """`WORDS` words; a question with "for ever" in it gets a thousand."""
-        many = 1000 if "for ever" in messages[-1].content else WORDS
+        """`WORDS` words; a question with "for ever" in it goes on for a quarter of an hour."""
+        many = 50_000 if "for ever" in messages[-1].content else WORDS
         for number in range(many):
             if number:
                 time.sleep(SECONDS_A_WORD)

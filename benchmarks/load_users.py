@@ -41,7 +41,7 @@ class Reader(HttpUser):  # type: ignore[misc]
         with self.client.post(path, json=asked, stream=True, catch_response=True) as response:
             STATUSES[str(response.status_code)] += 1
             for line in response.iter_lines():
-                first = first or (time.perf_counter() - started if b'"content":"word' in line else 0.0)
+                first = first or (time.perf_counter() - started if b'"content": "word' in line else 0.0)
                 ended = ended or line == b"data: [DONE]"
             if response.status_code != 200 or not ended:
                 STATUSES["broken off"] += response.status_code == 200

@@ -33,6 +33,7 @@ _MAYBE_END = re.compile(r"[.!?…]['\"”’)\]*_»]*(?=[ \t]+\S)")
 _NEXT_WORD = re.compile(r"[ \t]+\S+")
 _LINES = re.compile(r"[^\n]*\n|[^\n]+")
 _FENCE = "```"
+_ITEM = re.compile(r"(?:[-*+•]|\d+[.)])\s")
 
 
 class Sources:
@@ -111,7 +112,7 @@ class CitedText:
         self._sources = sources
         self._pending = ""
         self._shown = self._sure = self._ticks = 0
-        self._begun = self._code = False
+        self._begun = self._code = self._indented = False
 
     def add(self, piece: str) -> str:
         """What can be shown now that `piece` has come: all but what may belong behind a citation."""
@@ -152,14 +153,16 @@ class CitedText:
 
     def _close(self, end: int) -> str:
         """The rest of the sentence that ends at `end`, with its citation."""
-        sentence = self._pending[:end].strip()
-        rest = self._pending[self._shown : end]
+        whole, rest = self._pending[:end], self._pending[self._shown : end]
+        sentence = whole.strip()
+        self._indented = _is_indented_code(whole, self._indented)
         self._pending, self._shown, self._begun = self._pending[end:], 0, True
         self._ticks += sentence.count("`")
         if sentence.startswith(_FENCE):
             self._code = not self._code
             return rest
-        return rest if self._code or sentence.startswith("#") else rest + self._mark(sentence)
+        bare = self._code or self._indented or sentence.startswith("#")
+        return rest if bare else rest + self._mark(sentence)
 
     def _mark(self, sentence: str) -> str:
         hit = self._sources.support(sentence)
@@ -186,6 +189,17 @@ def _first_sentence(line: str, over: bool) -> tuple[int, int]:
         if any(end == found.end() for _, end in sentences(line[:behind])):
             return found.end(), found.end()
     return 0, len(line)
+
+
+def _is_indented_code(text: str, before: bool) -> bool:
+    """Whether `text`, white space before it included, is a line of a code block that is set in by four columns: it
+    follows a blank line or such a line (`before`), and begins no item of a list.
+    """
+    blank, newline, line = text[: len(text) - len(text.lstrip())].rpartition("\n")
+    if not newline:  # it goes on in the line before it
+        return before
+    set_in = line.startswith(("    ", "\t")) and not _ITEM.match(text.lstrip())
+    return set_in and (before or "\n" in blank)
 
 
 def _without_markers(text: str, ticks: int, last: bool) -> str:

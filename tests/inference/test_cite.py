@@ -51,6 +51,16 @@ def test_what_no_passage_says_is_unsupported(sources: Sources, sentence: str) ->
     assert sources.support(sentence) is None
 
 
+def test_code_that_is_set_in_is_left_as_it_is(sources: Sources) -> None:
+    code = "    Barn owls hunt voles. Barn owls hunt voles.\n    Barn owls hunt voles."
+    assert cited(sources, [f"See:\n\n{code}\n\nIts oil had thickened."]) == (
+        f"See:\n\n{code}\n\nIts oil had thickened. [1]"
+    )
+    listed = "- See:\n\n    - Barn owls hunt voles."
+    assert cited(sources, [listed]) == f"{listed} [2]", "an item within an item"
+    assert cited(sources, ["See:\n    Barn owls hunt voles."]) == "See:\n    Barn owls hunt voles. [2]"
+
+
 def test_repeating_the_question_is_no_support(hit: MakeHit, embedder: HashEmbedder) -> None:
     hits = [hit("clock", CLOCK)]
     sentence = "The church clock lost minutes every week because gremlins danced."
@@ -125,7 +135,8 @@ def test_abbreviations_and_decimals_end_no_sentence(sources: Sources) -> None:
 SAMPLES = st.lists(
     st.sampled_from(
         ["Barn owls hunt voles over wet meadows.", "Its oil had thickened!", "Foxes sleep", "e.g. ", " ", "\n", "\n\n",
-         "[7]", " [1", "]", "`a[0]`", "```\n", "# ", "- ", "“Quite.”", "…", "3.5", "(Dr. Who?)", "[1](x)", "🦉", "1."]
+         "\n\n    ", "\n    ", "[7]", " [1", "]", "`a[0]`", "```\n", "# ", "- ", "“Quite.”", "…", "3.5", "(Dr. Who?)",
+         "[1](x)", "🦉", "1."]
     ),
     max_size=12,
 )  # fmt: skip

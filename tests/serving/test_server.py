@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -152,6 +153,7 @@ def test_requests_made_up_from_the_schema_get_declared_answers(serving: Serve) -
 
         operations = [found.ok() for found in schema.get_all_operations()]
         each_of = max(FUZZ_EACH, int(os.environ.get("FUZZ_CASES", 0)) // len(operations) + 1)
+        called: Counter[str] = Counter()
         for operation in operations:
 
             @hypothesis.given(case=operation.as_strategy())
@@ -162,9 +164,12 @@ def test_requests_made_up_from_the_schema_get_declared_answers(serving: Serve) -
                 suppress_health_check=list(HealthCheck),
             )
             def each(case: schemathesis.Case) -> None:
+                called[case.operation.label] += 1
                 case.call_and_validate(checks=checks)
 
             each()
+        assert called.keys() == {operation.label for operation in operations}
+        print(f"{called.total()} requests to {len(called)} routes")
 
 
 def test_langchains_client_understands_it(serving: Serve) -> None:
