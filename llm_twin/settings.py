@@ -137,7 +137,10 @@ class EvaluateSettings(Section):
 
 
 class AskSettings(Section):
-    """How questions are answered."""
+    """How questions are answered.
+
+    `prompt_lookup` lets the model in this process guess its next words from the passages: answers come sooner.
+    """
 
     mode: Literal["write", "quote"] = "write"
     passages: int = Field(5, ge=1)
@@ -145,6 +148,7 @@ class AskSettings(Section):
     max_tokens: int = Field(256, ge=16)
     temperature: float = Field(0.3, ge=0)
     top_p: float = Field(0.9, gt=0, le=1)
+    prompt_lookup: bool = True
 
 
 class SearchSettings(Section):

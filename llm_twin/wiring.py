@@ -93,7 +93,10 @@ def open_chat(workspace: Workspace, folder: Path) -> ChatModel:
         return open_endpoint(workspace, folder.name if twin else "")
     if workspace.settings.adapters.chat == "sagemaker":
         return _open_hosted(workspace, folder)
-    return cast(ChatModel, adapter("chat", workspace.settings.adapters.chat)(folder))
+    opened = adapter("chat", workspace.settings.adapters.chat)
+    if workspace.settings.adapters.chat == "openvino":
+        return cast(ChatModel, opened(folder, prompt_lookup=workspace.settings.ask.prompt_lookup))
+    return cast(ChatModel, opened(folder))
 
 
 def _open_hosted(workspace: Workspace, folder: Path) -> ChatModel:

@@ -3,10 +3,11 @@
 Token ids come from the model's own tokenizer.json through `prompts`, never from the engine's GGUF
 tokenizer, which disagrees with it. Streams are written side by side (`openvino_streams`) and share a prefix
 cache, for a quick first token; batches and scores run without one, because what the cache holds shifts the last
-bits of a result and leaves out log probabilities. Weights stored as Q8_0 or F16 are read as they are (scores
-within 0.05 a token of torch's);
-the engine rounds Q4_1's offsets, which cost SmolLM2-135M 0.1 to 0.5 a token. Not covered: GPUs, and models
-that are not stored as GGUF.
+bits of a result and leaves out log probabilities. Streams may guess their next words from the prompt (prompt lookup
+decoding, Saxena 2023): the model reads several words at once and keeps those that it would have written. Reading
+several shifts the last bits too, so such a stream may part from a batch where two words are as likely. Weights stored
+as Q8_0 or F16 are read as they are (scores within 0.05 a token of torch's); the engine rounds Q4_1's offsets, which
+cost SmolLM2-135M 0.1 to 0.5 a token. Not covered: GPUs, and models that are not stored as GGUF.
 """
 
 import re
@@ -15,7 +16,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import openvino as ov
@@ -32,17 +33,21 @@ from llm_twin.types import Completion, Message, Sampling
 
 _CACHE_GB = 1
 _BATCH_TOKENS = 512
+_GUESSED, _ALIKE = 3, 3
+"""Prompt lookup: tokens guessed at once, and tokens that must be alike before them (docs/log.md has the figures)."""
 _UNFINISHED = "\ufffd"
+_Kind = Literal["plain", "caching", "streams"]
 
 
 class OpenVinoChat:
     """Serves the folder that `models.pull` or `training.export` made. Threads may share it.
 
     Streams advance together; a batch, a score and a stream that follows a JSON schema take turns, and streams rest
-    meanwhile. Raises InputError for a folder that is not a whole model.
+    meanwhile. `prompt_lookup` lets streams guess; it costs a quarter of the speed where several write at once what
+    is in no prompt. Raises InputError for a folder that is not a whole model.
     """
 
-    def __init__(self, folder: Path, name: str | None = None) -> None:
+    def __init__(self, folder: Path, name: str | None = None, prompt_lookup: bool = False) -> None:
         card = read_card(folder)
         if reason := damage(folder):  # the engine would take the whole process down with it
             raise InputError(reason, "pull the model again with `twin models pull`, or train the twin again")
@@ -56,7 +61,8 @@ class OpenVinoChat:
         self._template = (folder / "chat_template.jinja").read_text(encoding="utf-8")
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._lock = threading.Lock()
-        self._pipelines: dict[bool, Any] = {}
+        self._lookup = prompt_lookup
+        self._pipelines: dict[_Kind, Any] = {}
         self._together: Streams | None = None
         self._requests = 0
         self._closed = False
@@ -74,7 +80,7 @@ class OpenVinoChat:
             self._check_room(len(each), sampling.max_tokens)
         with self._lock, _explained(self.name, sampling.json_schema):
             configs = [self._config(sampling, sampling.seed + i) for i in range(len(ids))]
-            outputs = self._run(self._pipeline(caching=False), ids, configs, progress)
+            outputs = self._run(self._pipeline("plain"), ids, configs, progress)
         return [self._completion(len(p), o) for p, o in zip(ids, outputs, strict=True)]
 
     def stream(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[str]:
@@ -83,6 +89,8 @@ class OpenVinoChat:
         self._check_room(len(ids), sampling.max_tokens)
         config = self._config(sampling, sampling.seed)
         alone = sampling.json_schema is not None
+        if self._lookup and not alone:
+            config.num_assistant_tokens, config.max_ngram_size = _GUESSED, _ALIKE
         tokens = self._alone(ids, config) if alone else self._streams().tokens(ids, config)
         with (
             closing(cast(Generator[list[int], None, None], tokens)),
@@ -111,7 +119,7 @@ class OpenVinoChat:
         scores: dict[int, NDArray[np.float64]] = {}
         with self._lock, _explained(self.name):
             # A prompt's later replies find it in the cache; without any, nothing need be kept.
-            pipeline = self._pipeline(caching=bool(rounds[1]))
+            pipeline = self._pipeline("caching" if rounds[1] else "plain")
             for some in filter(None, rounds):
                 read = [(heads[i], tails[i]) for i in some]
                 scores |= zip(
@@ -145,7 +153,7 @@ class OpenVinoChat:
         if short:
             again = [read[i] for i in short]
             for i, found in zip(
-                short, self._read(self._pipeline(caching=False), again, done, total, progress), strict=True
+                short, self._read(self._pipeline("plain"), again, done, total, progress), strict=True
             ):
                 scores[i] = found
         return scores
@@ -169,33 +177,34 @@ class OpenVinoChat:
                 "retrieve fewer passages, shorten the question, or ask for a shorter answer",
             )
 
-    def _pipeline(self, caching: bool) -> Any:
+    def _pipeline(self, kind: _Kind) -> Any:
         if self._closed:
             raise TwinError(f"{self.name} was closed")
-        if caching not in self._pipelines:
+        if kind not in self._pipelines:
             scheduler = genai.SchedulerConfig()
             scheduler.cache_size = _CACHE_GB
-            scheduler.enable_prefix_caching = caching
+            scheduler.enable_prefix_caching = kind != "plain"
             scheduler.max_num_batched_tokens = _BATCH_TOKENS
             try:
-                self._pipelines[caching] = genai.ContinuousBatchingPipeline(
-                    str(self._weights), scheduler, "CPU"
+                properties = {"prompt_lookup": True} if kind == "streams" and self._lookup else {}
+                self._pipelines[kind] = genai.ContinuousBatchingPipeline(
+                    str(self._weights), scheduler, "CPU", properties
                 )
             except Exception as error:  # of several kinds, such as a C++ map's IndexError
                 raise TwinError(
                     f"OpenVINO cannot load {self._weights}: {_reason(error)}",
                     f"check the file with `twin models verify {self.name}`",
                 ) from error
-        return self._pipelines[caching]
+        return self._pipelines[kind]
 
     def _streams(self) -> Streams:
         """What advances the streams; another one after the engine failed."""
         with self._lock:
             if self._together is not None and self._together.failed:
-                self._pipelines.pop(True, None)
+                self._pipelines.pop("streams", None)
                 self._together = None
             if self._together is None:
-                pipeline = self._pipeline(caching=True)
+                pipeline = self._pipeline("streams")
                 self._together = Streams(pipeline, partial(self._add, pipeline), self._lock)
             if self._closed:
                 raise TwinError(f"{self.name} was closed")
@@ -204,7 +213,7 @@ class OpenVinoChat:
     def _alone(self, ids: list[int], config: Any) -> Iterator[list[int]]:
         """New token ids of a request that takes its turn from the first to the last."""
         with self._lock:
-            pipeline = self._pipeline(caching=False)
+            pipeline = self._pipeline("plain")
             handle = self._add(pipeline, ids, config)
             try:
                 while pipeline.has_non_finished_requests() or handle.can_read():

@@ -4,6 +4,7 @@ import json
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,10 @@ GREEDY = Sampling(max_tokens=16, temperature=0)
 HELLO = [Message(role="user", content="Say hello.")]
 
 
-@pytest.fixture(scope="module")
-def chat(smol_model: Path) -> Iterator[OpenVinoChat]:
-    model = OpenVinoChat(smol_model)
+@pytest.fixture(scope="module", params=[False, True], ids=["plain", "guessing"])
+def chat(smol_model: Path, request: pytest.FixtureRequest) -> Iterator[OpenVinoChat]:
+    """Whether streams guess words from the prompt or not, all of this holds."""
+    model = OpenVinoChat(smol_model, prompt_lookup=request.param)
     yield model
     model.close()
 
@@ -124,6 +126,20 @@ def test_threads_are_answered_each_with_its_own(chat: OpenVinoChat) -> None:
     for thread in threads:
         thread.join(60)
     assert found == [expected] * 3
+
+
+@pytest.mark.slow
+def test_what_stands_in_the_prompt_is_guessed_and_comes_several_words_at_a_time(smol_model: Path) -> None:
+    text = "The quick brown fox jumps over the lazy dog while nine grey geese watch from the old stone wall."
+    asked = [Message(role="user", content=f"{text}\n\nRepeat this text word for word, and nothing else.")]
+    sampling = Sampling(max_tokens=40, temperature=0)
+    longest = {}
+    for lookup in (False, True):
+        with closing(OpenVinoChat(smol_model, prompt_lookup=lookup)) as model:
+            pieces = list(model.stream(asked, sampling))
+            assert "quick brown fox jumps" in "".join(pieces)
+            longest[lookup] = max(len(piece.split()) for piece in pieces)
+    assert longest[False] == 1 < 3 <= longest[True]
 
 
 @pytest.mark.slow
