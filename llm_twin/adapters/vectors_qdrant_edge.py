@@ -48,7 +48,7 @@ class QdrantEdgeVectors:
     another layout or damage, TwinError when another process has it open.
     """
 
-    def __init__(self, path: Path, dimension: int, hnsw_ef: int = 192, full_scan_kb: int = 40_000) -> None:
+    def __init__(self, path: Path, dimension: int, hnsw_ef: int = 512, full_scan_kb: int = 40_000) -> None:
         self._path, self._dimension, self._ef = path, dimension, hnsw_ef
         self._words = qdrant.Bm25()
         self._shard: qdrant.EdgeShard | None = None
