@@ -27,7 +27,7 @@ from typing import Any
 
 import httpx
 import numpy as np
-from load_engine import SECONDS_A_WORD, WORDS
+from load_engine import ENDLESS, SECONDS_A_WORD, WORDS
 
 from llm_twin import pipeline
 from llm_twin.files import write_json
@@ -98,7 +98,7 @@ def _crowd(home: Path, options: argparse.Namespace) -> Found:
 
 def _leavers(home: Path) -> Found:
     """Open streams, hang up on all of them, and count what still runs a second later."""
-    asked = {"model": "wren-marlow:plain", "messages": [{"role": "user", "content": "Go on for ever."}]}
+    asked = {"model": "wren-marlow:plain", "messages": [{"role": "user", "content": f"Please {ENDLESS}."}]}
     with _serving(home, LEAVERS, LEAVERS) as url, ExitStack() as open_streams:
         client = open_streams.enter_context(
             httpx.Client(timeout=120, limits=httpx.Limits(max_connections=None))

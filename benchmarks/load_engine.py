@@ -8,6 +8,8 @@ from llm_twin.adapters.standins import ScriptedChat
 from llm_twin.types import Message, Sampling
 
 WORDS, SECONDS_A_WORD = 30, 0.02
+ENDLESS = "go-on-and-on"
+"""No passage of the corpus holds this."""
 
 
 class Paced(ScriptedChat):
@@ -15,7 +17,7 @@ class Paced(ScriptedChat):
 
     def stream(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[str]:
         """`WORDS` words; a question with "for ever" in it goes on for a quarter of an hour."""
-        many = 50_000 if "for ever" in messages[-1].content else WORDS
+        many = 50_000 if ENDLESS in messages[-1].content else WORDS
         for number in range(many):
             if number:
                 time.sleep(SECONDS_A_WORD)

@@ -25,6 +25,8 @@ from llm_twin.types import Answer, Hit, Message, Sampling, Where
 SYSTEM_PROMPT, ANSWER_PROMPT, NOTHING_PROMPT = "twin.v1", "answer.v1", "nothing.v1"
 _HISTORY_SHARE = 1 / 3
 _LONGEST_LOOP = 40
+_LOOKED_AT = 2000
+"""Characters: this is asked at every piece of a text that may be long."""
 
 Piece = str | Answer
 
@@ -205,7 +207,7 @@ def repeats(text: str) -> bool:
     """Whether `text` ends in the same words said over and over, as a small model does that has lost its thread:
     six words or more twice in a row, or two to five words four times.
     """
-    said = words(text)[-2 * _LONGEST_LOOP :]
+    said = words(text[-_LOOKED_AT:])[-2 * _LONGEST_LOOP :]
     return any(
         said[-length:] * times == said[-length * times :]
         for length in range(2, len(said) // 2 + 1)
