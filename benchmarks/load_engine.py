@@ -16,7 +16,7 @@ class Paced(ScriptedChat):
     """The first word at once, the others one after the other."""
 
     def stream(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[str]:
-        """`WORDS` words; a question with "for ever" in it goes on for a quarter of an hour."""
+        """`WORDS` words; a question with ENDLESS in it goes on for a quarter of an hour."""
         many = 50_000 if ENDLESS in messages[-1].content else WORDS
         for number in range(many):
             if number:
