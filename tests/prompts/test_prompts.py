@@ -13,7 +13,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from llm_twin import prompts
 from llm_twin.errors import TwinError
-from llm_twin.training.sft import conversation, encode
+from llm_twin.training.sft import Encoder, conversation
 from llm_twin.types import Message, Sample
 
 CHATML = (
@@ -126,7 +126,7 @@ def test_training_and_serving_share_the_ids_of_a_conversation() -> None:
         start=0, end=10, split="train", written_by="template",
     )  # fmt: skip
     made = tokenizer()
-    row = encode(sample, made, CHATML, END)
+    row = Encoder(made, CHATML, END).encode(conversation(sample), sample.response)
     served = prompts.chat_ids(made, CHATML, conversation(sample))
     assert row["input_ids"] == served + prompts.reply_ids(made, sample.response, END)
     assert row["labels"] == [-100] * len(served) + row["input_ids"][len(served) :]
@@ -137,16 +137,13 @@ def test_a_real_model_is_served_the_ids_that_it_was_trained_on(smol_model: Path)
     from llm_twin.adapters.chat_openvino import OpenVinoChat
 
     card = json.loads((smol_model / "model.json").read_text())
-    template = (smol_model / "chat_template.jinja").read_text()
     sample = Sample(
         id="s", document_id="d", author="Wren Marlow", instruction="Why a clock with 1 hand — and whose?",
         response="It didn't go anywhere.\n\nThere was never any work for it…", start=0, end=9, split="train",
         written_by="template",
     )  # fmt: skip
     chat = OpenVinoChat(smol_model)
-    row = encode(
-        sample, Tokenizer.from_file(str(smol_model / "tokenizer.json")), template, card["eos_token_ids"][0]
-    )
+    row = Encoder.of(smol_model).encode(conversation(sample), sample.response)
     served = chat._ids(conversation(sample))
     assert row["input_ids"][: len(served)] == served
     assert row["labels"][len(served)] == row["input_ids"][len(served)] != -100
