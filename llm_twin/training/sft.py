@@ -39,6 +39,7 @@ class Trained(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     samples: int
+    rehearsed: int = 0
     too_long: int
     steps: int
     tokens: int
@@ -105,17 +106,19 @@ def sft(
     _require_train_extra()
     from llm_twin.training.load import quiet
 
-    rows, too_long = _rows(samples, rehearsed, base, recipe)
+    encoder = Encoder.of(base)
+    own, too_long = _rows(samples, encoder, recipe)
+    also = _fitting([encoder.encode(asked(each), each.reply, each.whole) for each in rehearsed], recipe)
     checkpoint = last_checkpoint(run)
     clock = _Clock(_seconds_before(checkpoint))
     with quiet():
-        trainer = _trainer(rows, base, run, recipe, _reporter(tracker, progress, clock))
+        trainer = _trainer([*own, *also], base, run, recipe, _reporter(tracker, progress, clock))
         trainer.train(resume_from_checkpoint=checkpoint)
         seconds = clock.seconds()
         tracker.finish()
         trainer.save_model(str(run / "adapter"))
     _sync(run / "adapter")
-    trained = _trained(trainer.state, len(rows), too_long, seconds)
+    trained = _trained(trainer.state, (len(own), len(also), too_long), seconds)
     write_json(finished, trained.model_dump())
     return trained
 
@@ -133,11 +136,8 @@ def last_checkpoint(run: Path) -> str | None:
     return str(max(complete, key=lambda f: int(f.name.split("-")[1]))) if complete else None
 
 
-def _rows(
-    samples: Sequence[Sample], rehearsed: Sequence[Rehearsed], base: Path, recipe: Recipe
-) -> tuple[list[Row], int]:
-    """What is trained on, and how many of the author's samples were too long for it."""
-    encoder = Encoder.of(base)
+def _rows(samples: Sequence[Sample], encoder: Encoder, recipe: Recipe) -> tuple[list[Row], int]:
+    """The author's samples that are trained on, and how many were too long for it."""
     own = [sample for sample in samples if sample.split == "train"]
     passages = grounded(own, recipe.grounded, recipe.seed)
     rows = [_row(sample, passages.get(sample.id, []), encoder, recipe.max_tokens) for sample in own]
@@ -150,8 +150,7 @@ def _rows(
         raise InputError(
             f"none of {len(rows)} training samples fits {recipe.max_tokens} tokens", "raise train.max_tokens"
         )
-    also = [encoder.encode(asked(each), each.reply, each.whole) for each in rehearsed]
-    return fitting + _fitting(also, recipe), len(rows) - len(fitting)
+    return fitting, len(rows) - len(fitting)
 
 
 def _row(sample: Sample, passages: list[str], encoder: Encoder, most: int) -> Row:
@@ -274,12 +273,13 @@ def _reporter(tracker: Tracker, progress: Progress, clock: _Clock) -> Any:
     return Reporter()
 
 
-def _trained(state: Any, samples: int, too_long: int, seconds: float) -> Trained:
+def _trained(state: Any, counts: tuple[int, int, int], seconds: float) -> Trained:
     losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
     window = max(1, len(losses) // 10)
     return Trained(
-        samples=samples,
-        too_long=too_long,
+        samples=counts[0],
+        rehearsed=counts[1],
+        too_long=counts[2],
         steps=state.global_step,
         tokens=state.num_input_tokens_seen,
         first_loss=sum(losses[:window]) / window,

@@ -219,7 +219,7 @@ def test_what_is_rehearsed_is_learnt_beside_the_samples(
     rehearsed = [Rehearsed(request=f"What is {i}?", reply=f"A number, {i}.", whole=True) for i in range(4)]
     tracker = FileTracker(tmp_path)
     trained = sft(make_samples(12), base, tmp_path, RECIPE, tracker, rehearsed=rehearsed)
-    assert (trained.samples, trained.steps) == (16, 8)
+    assert (trained.samples, trained.rehearsed, trained.steps) == (12, 4, 8)
 
 
 def test_the_loss_counts_the_authors_words_and_the_end_of_the_turn(
