@@ -90,11 +90,15 @@ export function start(changed) {
     $("settings").showModal();
   });
   $("settings-form").addEventListener("input", take);
-  $("settings").addEventListener("close", async () => {
-    if ($("key").value === api.key()) return;
+  const keep = async () => {
+    if ($("key").value.trim() === api.key()) return;
     api.setKey($("key").value.trim());
     loading = load();
     await loading;
     changed();
-  });
+  };
+  // The submit comes before the dialog closes, its close event some time after: a question asked between the two
+  // must have the key already. Escape closes without a submit.
+  $("settings-form").addEventListener("submit", keep);
+  $("settings").addEventListener("close", keep);
 }
