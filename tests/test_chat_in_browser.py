@@ -365,3 +365,20 @@ def test_a_key_is_sent_along_and_not_kept(wide: Any) -> None:
     ask(wide, QUESTION)
     assert sent and {key for _, key in sent} == {"Bearer secret"}, sent
     assert wide.evaluate("JSON.stringify(localStorage)").count("secret") == 0
+
+
+def test_a_question_asked_the_moment_the_settings_close_has_the_new_key(wide: Any) -> None:
+    from playwright.sync_api import expect
+
+    expect(wide.locator("#examples li").first).to_be_visible()
+    wide.get_by_role("button", name="Settings").click()
+    wide.get_by_label("Key").fill("secret")
+    at_once = """(question) => {
+        document.querySelector("#settings-form button.main").click();
+        document.getElementById("question").value = question;
+        document.getElementById("send").click();
+    }"""
+    with wide.expect_request("**/v1/chat/completions") as asked:
+        wide.evaluate(at_once, QUESTION)
+    assert asked.value.headers.get("authorization") == "Bearer secret"
+    whole(wide.locator(".turn").last)
