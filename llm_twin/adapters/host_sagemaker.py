@@ -65,10 +65,15 @@ class SageMaker:
                 step()
         except BaseException as error:
             left = _undone(undo)
-            if not isinstance(error, ClientError | BotoCoreError | TwinError):
+            foreseen = isinstance(error, ClientError | BotoCoreError | TwinError)
+            if not foreseen and not left:
                 raise
+            what = error if foreseen else "stopped"
             told = f"; could not be removed: {', '.join(left)}" if left else "; all that was made is removed"
-            raise TwinError(f"SageMaker: {error}{told}", "put it right and deploy again") from error
+            way_out = (
+                "remove it once it is made: twin deploy delete" if left else "put it right and deploy again"
+            )
+            raise TwinError(f"SageMaker: {what}{told}", way_out) from error
         progress(len(steps), len(steps), "ready")
         return self.status(plan.name) or Hosted(name=plan.name, state="gone", instances=0)
 
@@ -112,8 +117,15 @@ class SageMaker:
             ("endpoint", lambda: self._host.delete_endpoint(EndpointName=name)),
             ("endpoint configuration", lambda: self._host.delete_endpoint_config(EndpointConfigName=name)),
             ("model", lambda: self._host.delete_model(ModelName=name)),
-            ("uploaded weights", lambda: self._s3.delete_object(Bucket=bucket, Key=_key(name))),
+            ("weights and answers in the bucket", lambda: self._clear(bucket, name)),
         ]
+
+    def _clear(self, bucket: str, name: str) -> None:
+        """Remove all that lies in the bucket under `name`: weights, and what was asked and answered through S3."""
+        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"llm-twin/{name}/")
+        for page in pages:
+            for row in page.get("Contents", []):
+                self._s3.delete_object(Bucket=bucket, Key=row["Key"])
 
     def _upload(self, plan: HostingPlan, undo: list[tuple[str, Callable[[], Any]]]) -> None:
         with tempfile.TemporaryDirectory() as folder:

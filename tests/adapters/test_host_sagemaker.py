@@ -92,6 +92,7 @@ def test_a_deployment_is_made_told_and_removed_whole(aws: None, plan: HostingPla
     assert made["Environment"] == plan.environment
     with pytest.raises(InputError, match="there is an endpoint a-twin"):
         host.deploy(plan)
+    boto3.client("s3").put_object(Bucket=BUCKET, Key="llm-twin/a-twin/answers/1.out", Body=b"Salt.")
     removed = host.delete("a-twin", BUCKET)
     assert everything() == NOTHING
     assert {"endpoint", "endpoint configuration", "model", "autoscaling"} <= set(removed)
@@ -148,6 +149,27 @@ def test_what_cannot_be_removed_is_named(
     monkeypatch.setattr(host._host, "delete_model", refuse)
     with pytest.raises(TwinError, match="could not be removed: model"):
         host.deploy(plan)
+
+
+def test_what_an_interrupted_deployment_leaves_is_named(
+    aws: None, plan: HostingPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = SageMaker()
+
+    def refuse(**arguments: Any) -> None:
+        raise ClientError({"Error": {"Code": "ValidationException", "Message": "in progress"}}, "call")
+
+    def interrupt(name: str, minutes: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(host, "_wait", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        host.deploy(plan)
+    assert everything() == NOTHING
+    monkeypatch.setattr(host._host, "delete_endpoint", refuse)
+    with pytest.raises(TwinError, match="stopped; could not be removed: endpoint") as told:
+        host.deploy(plan)
+    assert "twin deploy delete" in told.value.way_out
 
 
 def test_an_asynchronous_endpoint_keeps_its_answers_in_the_bucket(aws: None, plan: HostingPlan) -> None:
