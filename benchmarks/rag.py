@@ -39,7 +39,7 @@ from llm_twin.inference.tracing import Tracing
 from llm_twin.ports import Vectors
 from llm_twin.settings import AskSettings, ModelSettings
 from llm_twin.text import sentences
-from llm_twin.types import Chunk, Sampling, Where
+from llm_twin.types import Chunk, Where
 
 REPOSITORY = Path(__file__).parents[1]
 ARTICLES = REPOSITORY.parent / "shared" / "data" / "articles" / "ArticleDocument.json"
@@ -182,11 +182,10 @@ def _first_word(
     name: str, store: QdrantEdgeVectors, embedder: OpenVinoEmbedder, questions: Sequence[str]
 ) -> dict[str, Any]:
     ask = AskSettings()
-    sampling = Sampling(max_tokens=ask.max_tokens, temperature=ask.temperature, top_p=ask.top_p)
     with closing(OpenVinoChat(_model(name))) as model:
         model.warm()
         using = Answering(
-            AUTHOR, store, embedder, model, sampling=sampling, budget=ask.budget_tokens,
+            AUTHOR, store, embedder, model, sampling=ask.sampling(), budget=ask.budget_tokens,
             passages=ask.passages, least=-1.0,
         )  # fmt: skip
         took, steps = [], []

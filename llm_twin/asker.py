@@ -99,8 +99,7 @@ def answering(
         embedder=embedder,
         model=model,
         mode=mode,
-        sampling=sampling
-        or Sampling(max_tokens=settings.max_tokens, temperature=settings.temperature, top_p=settings.top_p),
+        sampling=sampling or settings.sampling(),
         budget=settings.budget_tokens,
         passages=settings.passages,
         steps=by or steps(workspace, embedder, model),
@@ -199,8 +198,9 @@ class Asker:
         self.model: ChatModel | None = None
         if self.mode == "write":
             self.model = open_model(workspace, base, progress)
+        by = steps(workspace, self.embedder, self.model)  # before the index is locked: it may raise
         self.store = wiring.open_vectors(workspace, self.embedder.dimension)
-        self._using = answering(workspace, self.store, self.embedder, self.model, self.mode)
+        self._using = answering(workspace, self.store, self.embedder, self.model, self.mode, by=by)
 
     def using(self) -> Answering:
         """What answers are made with."""

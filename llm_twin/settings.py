@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from llm_twin.errors import InputError
-from llm_twin.types import GateRule, PrivacyPlan, Recipe
+from llm_twin.types import GateRule, PrivacyPlan, Recipe, Sampling
 
 CONFIG = "twin.toml"
 
@@ -149,6 +149,10 @@ class AskSettings(Section):
     temperature: float = Field(0.3, ge=0)
     top_p: float = Field(0.9, gt=0, le=1)
     prompt_lookup: bool = True
+
+    def sampling(self) -> Sampling:
+        """How the model generates where nobody asks otherwise."""
+        return Sampling(max_tokens=self.max_tokens, temperature=self.temperature, top_p=self.top_p)
 
 
 class SearchSettings(Section):

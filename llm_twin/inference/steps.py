@@ -159,17 +159,22 @@ def with_neighbours(hits: Sequence[Hit], within: Searched, many: int, vector: Ve
     A neighbour's score is its own cosine to `vector`. The filter of the search holds for neighbours as well.
     """
     found = {hit.chunk.id: hit for hit in hits}
+    rows = {id: _row(id, within, vector) for id in {hit.chunk.document_id for hit in hits}}
     for distance in range(1, many + 1):
         for hit in hits:
-            for near in _beside(hit, within, distance, vector):
+            for near in _beside(hit, rows[hit.chunk.document_id], distance):
                 found.setdefault(near.chunk.id, near)
     return list(found.values())
 
 
-def _beside(hit: Hit, within: Searched, distance: int, vector: Vectors) -> list[Hit]:
-    where = within.where.model_copy(update={"document_id": hit.chunk.document_id})
+def _row(document_id: str, within: Searched, vector: Vectors) -> list[Hit]:
+    """All chunks of a document that the filter lets through, in its order."""
+    where = within.where.model_copy(update={"document_id": document_id})
     whole = within.store.search_dense(vector, _WHOLE_DOCUMENT, where, exact=True)
-    row = sorted(whole, key=lambda each: each.chunk.start)
+    return sorted(whole, key=lambda each: each.chunk.start)
+
+
+def _beside(hit: Hit, row: Sequence[Hit], distance: int) -> list[Hit]:
     at = next((i for i, each in enumerate(row) if each.chunk.id == hit.chunk.id), None)
     if at is None:
         return []

@@ -26,7 +26,7 @@ from llm_twin.serving.shell import DEFAULT, Options, check_host, guard, state_ro
 from llm_twin.serving.speech import Ending, Said
 from llm_twin.serving.visitor import Authors, Seen, may_see
 from llm_twin.serving.watched import Watched
-from llm_twin.types import Sampling, Value
+from llm_twin.types import Value
 from llm_twin.workspace import Workspace
 
 QUICK = 4
@@ -39,16 +39,16 @@ class Engine:
         self._workspace, self._base = workspace, workspace.settings.models.chat
         self.held = Held(workspace, progress)
         self.held.warm()
-        self._length = self.held.model().context  # the base model's too: training does not change it
+        self.context = self.held.model().context  # the base model's too: training does not change it
 
     def models(self, authors: Authors) -> list[Model]:
         """The twin, where this caller may see its author and there is one; and the base model."""
         trained = twin_folder(self._workspace)
-        base = Model(id=self._base, about="the base model", max_model_len=self._length)
+        base = Model(id=self._base, about="the base model", max_model_len=self.context)
         if trained is None or not may_see(authors, self._workspace.author):
             return [base]
         about = f"{self._workspace.author}'s twin, the model alone"
-        return [Model(id=trained.name, about=about, max_model_len=self._length), base]
+        return [Model(id=trained.name, about=about, max_model_len=self.context), base]
 
     def known(self, model: str, authors: Authors) -> str:
         """The id asked for, or the default's; Refusal (404) for one that is not there for this caller."""
@@ -63,11 +63,7 @@ class Engine:
     def say(self, asked: ChatRequest, model: str, owner: str | None = None) -> Iterator[Said]:
         """Pieces of the answer, then its Ending. Closing it stops the model."""
         watched = Watched(self.held.model(base=model == self._base), asked.stops())
-        settings = self._workspace.settings.ask
-        default = Sampling(
-            max_tokens=settings.max_tokens, temperature=settings.temperature, top_p=settings.top_p
-        )
-        yield from watched.stream(asked.turns(), asked.sampling(default))
+        yield from watched.stream(asked.turns(), asked.sampling(self._workspace.settings.ask.sampling()))
         yield Ending(watched.finish(), watched.usage(), TwinPart(found=False, mode="plain"))
 
     def ready(self) -> dict[str, str]:
@@ -93,7 +89,7 @@ class Counted(Value):
     """How many tokens a conversation has, and how many fit. Ids are not told."""
 
     count: int
-    max_model_len: int | None
+    max_model_len: int
 
 
 def create_engine(workspace: Workspace, options: Options = DEFAULT, progress: Progress = silent) -> FastAPI:
@@ -136,9 +132,7 @@ def _tokenize(engine: Engine, room: Room) -> APIRouter:
         model = engine.known(asked.model, seen)
         if not asked.add_generation_prompt:
             raise Refusal(400, "only whole prompts are counted", "unsupported", param="add_generation_prompt")
-        most = next(each.max_model_len for each in engine.models(seen) if each.id == model)
-        return Counted(
-            count=await room.one(lambda: engine.count(asked.messages, model), request), max_model_len=most
-        )
+        count = await room.one(lambda: engine.count(asked.messages, model), request)
+        return Counted(count=count, max_model_len=engine.context)
 
     return router

@@ -7,7 +7,7 @@ that does not see the author's writing sees none of it. Not covered: changing an
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
@@ -22,6 +22,7 @@ from llm_twin.serving.visitor import Authors, Seen, may_see
 from llm_twin.types import Sample, Skipped, Value
 from llm_twin.workspace import Workspace
 
+T = TypeVar("T")
 REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """A report is one file with its own styles, and no script of it may run."""
 _PAGE: dict[int | str, dict[str, Any]] = {
@@ -158,14 +159,14 @@ def record_routes(records: Records, room: Room) -> APIRouter:
     """The routes over `records`; files are read in `room`."""
     router = APIRouter(tags=["records"])
 
-    async def read(do: Callable[[], Any], seen: Authors, request: Request) -> Any:
+    async def read(do: Callable[[], T], seen: Authors, request: Request) -> T:
         records.check(seen)
         return await room.one(do, request)
 
     @router.get("/dataset", responses=declared(404, 429))
     async def dataset(request: Request, seen: Seen) -> DatasetSummary:
         """The dataset that the twin was trained on, in numbers."""
-        return await read(records.dataset, seen, request)  # type: ignore[no-any-return]
+        return await read(records.dataset, seen, request)
 
     @router.get("/dataset/samples", responses=declared(404, 429))
     async def samples(
@@ -176,19 +177,19 @@ def record_routes(records: Records, room: Room) -> APIRouter:
         offset: Offset = 0,
     ) -> SamplePage:
         """Its samples, a page at a time."""
-        return await read(lambda: records.samples(split, limit, offset), seen, request)  # type: ignore[no-any-return]
+        return await read(lambda: records.samples(split, limit, offset), seen, request)
 
     @router.get("/runs", responses=declared(429))
     async def runs(request: Request, seen: Seen) -> TrainingRuns:
         """Training runs."""
-        return await read(records.runs, seen, request)  # type: ignore[no-any-return]
+        return await read(records.runs, seen, request)
 
     @router.get("/runs/{run_id}", responses=declared(404, 429))
     async def curve(
         run_id: str, request: Request, seen: Seen, after: Annotated[int, Query(ge=0, le=10_000_000)] = 0
     ) -> Curve:
         """A run's loss, from the step behind `after` on: ask again to follow it."""
-        return await read(lambda: records.curve(run_id, after), seen, request)  # type: ignore[no-any-return]
+        return await read(lambda: records.curve(run_id, after), seen, request)
 
     @router.get("/reports", responses=declared(429))
     async def reports(request: Request, seen: Seen) -> Reports:
@@ -205,6 +206,6 @@ def record_routes(records: Records, room: Room) -> APIRouter:
     @router.get("/reports/{report_id}/against/{other_id}", responses=declared(404, 429))
     async def against(report_id: str, other_id: str, request: Request, seen: Seen) -> Diff:
         """Two evaluations side by side."""
-        return await read(lambda: records.compare(report_id, other_id), seen, request)  # type: ignore[no-any-return]
+        return await read(lambda: records.compare(report_id, other_id), seen, request)
 
     return router

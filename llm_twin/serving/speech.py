@@ -78,7 +78,7 @@ class Speech:
         How an answer from passages came about is kept for `owner`.
         """
         mode = self._mode(model)
-        sampling = self._sampling(asked)
+        sampling = asked.sampling(self.settings.sampling())
         if model == self.twin or mode == "quote":
             yield from self._from_passages(asked, mode, sampling, owner)
         else:
@@ -117,12 +117,6 @@ class Speech:
 
     def _mode(self, model: str) -> str:
         return "quote" if model.endswith(":quote") or self.mode == "quote" else "write"
-
-    def _sampling(self, asked: ChatRequest) -> Sampling:
-        default = self.settings
-        return asked.sampling(
-            Sampling(max_tokens=default.max_tokens, temperature=default.temperature, top_p=default.top_p)
-        )
 
     def _from_passages(
         self, asked: ChatRequest, mode: str, sampling: Sampling, owner: str | None

@@ -54,7 +54,7 @@ def rehearse(model: ChatModel, count: int, seed: int = 0, progress: Progress = s
     for again in range(-(-count // len(known))):
         wanted = known[: count - again * len(known)]
         sampling = Sampling(max_tokens=_TOKENS, temperature=_TEMPERATURE, seed=seed + again)
-        replies = model.generate([_conversation(request) for request in wanted], sampling, progress)
+        replies = model.generate([asked(request) for request in wanted], sampling, progress)
         found += [
             Rehearsed(request=request, reply=reply.text.strip(), whole=reply.finish == "stop")
             for request, reply in zip(wanted, replies, strict=True)
@@ -75,10 +75,6 @@ def keep(path: Path, rehearsed: Sequence[Rehearsed]) -> None:
     write_lines(path, (each.model_dump_json() for each in rehearsed))
 
 
-def asked(each: Rehearsed) -> list[Message]:
+def asked(request: str) -> list[Message]:
     """What the model is asked with: the request alone."""
-    return _conversation(each.request)
-
-
-def _conversation(request: str) -> list[Message]:
     return [Message(role="user", content=request)]

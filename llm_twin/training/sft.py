@@ -108,7 +108,9 @@ def sft(
 
     encoder = Encoder.of(base)
     own, too_long = _rows(samples, encoder, recipe)
-    also = _fitting([encoder.encode(asked(each), each.reply, each.whole) for each in rehearsed], recipe)
+    also = _fitting(
+        [encoder.encode(asked(each.request), each.reply, each.whole) for each in rehearsed], recipe
+    )
     checkpoint = last_checkpoint(run)
     clock = _Clock(_seconds_before(checkpoint))
     with quiet():
