@@ -95,10 +95,10 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def axe_faults() -> Callable[[Any], list[str]]:
+def faults() -> Callable[[Any], list[str]]:
     """faults(page): what axe-core finds in both colour schemes; the page must not be wider than its window."""
 
-    def faults(page: Any) -> list[str]:
+    def found_by_axe(page: Any) -> list[str]:
         from axe_playwright_python.sync_playwright import Axe
 
         found = []
@@ -109,7 +109,7 @@ def axe_faults() -> Callable[[Any], list[str]]:
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         return found
 
-    return faults
+    return found_by_axe
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from llm_twin.journal import Journal
 from llm_twin.types import Feedback
 
 pytestmark = pytest.mark.slow
+Faults = Callable[[Any], list[str]]
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 QUESTION = "She tells the tide, which on Stennick is the more useful of the 2: why?"
@@ -141,20 +142,7 @@ def choose(page: Any, **settings: Any) -> None:
     page.get_by_role("button", name="Done").click()
 
 
-def faults(page: Any) -> list[str]:
-    """What axe-core finds in both colour schemes."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    found = []
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        for fault in Axe().run(page).response["violations"]:
-            found.append(f"{scheme}: {fault['id']} ({fault['impact']}): {fault['nodes'][0]['html']}")
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    return found
-
-
-def test_a_conversation_is_kept_and_a_citation_opens_its_passage(page: Any) -> None:
+def test_a_conversation_is_kept_and_a_citation_opens_its_passage(page: Any, faults: Faults) -> None:
     from playwright.sync_api import expect
 
     expect(page.locator("#examples button").first).to_contain_text("What did you write about in")
@@ -252,7 +240,7 @@ def test_a_text_that_is_too_short_has_no_bar(wide: Any) -> None:
 
 
 @pytest.mark.parametrize(("share", "words"), [(0.93, "Sounds like the author"), (0.1, "somebody else")])
-def test_a_voice_is_a_bar_with_words(wide: Any, share: float, words: str) -> None:
+def test_a_voice_is_a_bar_with_words(wide: Any, share: float, words: str, faults: Faults) -> None:
     from playwright.sync_api import expect
 
     said = {"author": "Wren Marlow", "words": 90, "probability": share, "refused": "", "auc": 0.9}
@@ -264,7 +252,7 @@ def test_a_voice_is_a_bar_with_words(wide: Any, share: float, words: str) -> Non
     assert faults(wide) == []
 
 
-def test_two_models_answer_side_by_side(page: Any) -> None:
+def test_two_models_answer_side_by_side(page: Any, faults: Faults) -> None:
     from playwright.sync_api import expect
 
     page.get_by_role("button", name="Settings").click()
@@ -278,7 +266,7 @@ def test_two_models_answer_side_by_side(page: Any) -> None:
     assert faults(page) == []
 
 
-def test_documents_are_listed_and_searched(page: Any) -> None:
+def test_documents_are_listed_and_searched(page: Any, faults: Faults) -> None:
     from playwright.sync_api import expect
 
     page.get_by_role("link", name="Documents").click()

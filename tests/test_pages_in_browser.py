@@ -17,6 +17,7 @@ from llm_twin.evaluation.people import Guess, Label
 from llm_twin.journal import Journal
 
 pytestmark = pytest.mark.slow
+Faults = Callable[[Any], list[str]]
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
 SETTLE = 400  # the pages take no answer for 350 ms after an item has come up
@@ -111,19 +112,9 @@ def ended(process: subprocess.Popen[str]) -> str:
     return printed
 
 
-def faults(page: Any) -> list[str]:
-    """What axe-core finds, in both colour schemes, that keeps people out."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    found = []
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        for fault in Axe().run(page).response["violations"]:
-            found.append(f"{scheme}: {fault['id']} ({fault['impact']}): {fault['nodes'][0]['html']}")
-    return found
-
-
-def test_a_person_takes_the_blind_test_by_keyboard(page: Any, start: Start, tmp_path: Path) -> None:
+def test_a_person_takes_the_blind_test_by_keyboard(
+    page: Any, start: Start, tmp_path: Path, faults: Faults
+) -> None:
     from playwright.sync_api import expect
 
     url, process = start("blind", [blind_item(number) for number in range(5)])
@@ -191,7 +182,7 @@ def test_a_stopped_server_is_told_to_the_person(browser: Any, start: Start) -> N
     page.close()
 
 
-def test_a_person_labels_by_keyboard(page: Any, start: Start, tmp_path: Path) -> None:
+def test_a_person_labels_by_keyboard(page: Any, start: Start, tmp_path: Path, faults: Faults) -> None:
     from playwright.sync_api import expect
 
     url, process = start("label", label_items())

@@ -114,9 +114,7 @@ def open_(page: Any, name: str) -> None:
     expect(page.locator("#record-title")).to_have_text(name)
 
 
-def test_the_dataset_is_told_and_its_sides_are_listed(
-    page: Any, axe_faults: Callable[[Any], list[str]]
-) -> None:
+def test_the_dataset_is_told_and_its_sides_are_listed(page: Any, faults: Callable[[Any], list[str]]) -> None:
     from playwright.sync_api import expect
 
     open_(page, "Dataset")
@@ -127,12 +125,12 @@ def test_the_dataset_is_told_and_its_sides_are_listed(
     page.get_by_label("Which side").select_option("test")
     expect(page.locator("#record li.card")).to_have_count(20)
     expect(page.locator("#record li.card").first).to_contain_text("held out")
-    assert axe_faults(page) == []
+    assert faults(page) == []
     page.get_by_role("link", name="in its document").first.click()
     expect(page.locator("#document mark").first).to_be_visible()
 
 
-def test_a_run_is_followed_to_its_end(page: Any, home: Path, axe_faults: Callable[[Any], list[str]]) -> None:
+def test_a_run_is_followed_to_its_end(page: Any, home: Path, faults: Callable[[Any], list[str]]) -> None:
     from playwright.sync_api import expect
 
     run = home / "runs" / "sft-going-on"
@@ -150,11 +148,11 @@ def test_a_run_is_followed_to_its_end(page: Any, home: Path, axe_faults: Callabl
     expect(card.get_by_role("img")).to_have_attribute(
         "aria-label", "loss from 4.00 at step 1 to 0.50 at step 8"
     )
-    assert axe_faults(page) == []
+    assert faults(page) == []
 
 
 def test_reports_are_opened_with_their_own_styles_and_compared(
-    page: Any, axe_faults: Callable[[Any], list[str]]
+    page: Any, faults: Callable[[Any], list[str]]
 ) -> None:
     from playwright.sync_api import expect
 
@@ -162,7 +160,7 @@ def test_reports_are_opened_with_their_own_styles_and_compared(
     expect(page.locator("#record li.card")).to_have_count(2)
     page.get_by_role("button", name="Compare").click()
     expect(page.locator("#record")).to_contain_text("twin_model")
-    assert axe_faults(page) == []
+    assert faults(page) == []
     with page.context.expect_page() as opened:
         page.get_by_role("button", name="Open the report").first.click()
     report = opened.value
@@ -172,7 +170,7 @@ def test_reports_are_opened_with_their_own_styles_and_compared(
     report.close()
 
 
-def test_an_answer_leaves_its_steps(page: Any, axe_faults: Callable[[Any], list[str]]) -> None:
+def test_an_answer_leaves_its_steps(page: Any, faults: Callable[[Any], list[str]]) -> None:
     from playwright.sync_api import expect
 
     page.get_by_label("Your question", exact=True).fill(f"What does salt do to a bearing? {HOSTILE}")
@@ -184,4 +182,4 @@ def test_an_answer_leaves_its_steps(page: Any, axe_faults: Callable[[Any], list[
     expect(first.get_by_role("img")).to_have_attribute("aria-label", re.compile("embedding .* ms, search"))
     first.locator("summary").click()
     expect(first.get_by_role("cell", name="search", exact=True)).to_be_visible()
-    assert axe_faults(page) == []
+    assert faults(page) == []

@@ -6,13 +6,15 @@ that does not see the author's writing sees none of it. Not covered: changing an
 
 import json
 from collections.abc import Callable
+from math import isfinite, nan
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
-from llm_twin.errors import InputError
+from llm_twin.adapters.track_files import METRICS, read_metrics
+from llm_twin.errors import InputError, TwinError
 from llm_twin.evaluation.report import Report
 from llm_twin.evaluation.runs import Diff, RunRow, diff, find, listed
 from llm_twin.reading import read_samples
@@ -148,11 +150,14 @@ class Records:
 
 
 def _metrics(folder: Path) -> list[tuple[int, float, float, float]]:
-    """What was logged so far, but for a line that is being written."""
-    path = folder / "metrics.jsonl"
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
-    rows = [json.loads(line) for line in lines]
-    return [tuple(row.get(name, 0.0) for name in _CURVE) for row in rows]
+    """What was logged so far; a step whose figures are not finite, or lack, has no place on a curve."""
+    path = folder / METRICS
+    try:
+        rows = read_metrics(path) if path.exists() else []
+    except InputError as error:  # whoever looks at the page cannot put it right
+        raise TwinError(str(error), error.way_out) from error
+    points = [tuple(row.get(name, nan) for name in _CURVE) for row in rows]
+    return [point for point in points if all(map(isfinite, point))]
 
 
 def record_routes(records: Records, room: Room) -> APIRouter:

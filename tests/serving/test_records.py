@@ -74,6 +74,16 @@ def test_a_run_is_followed_while_it_goes_on(client: Client, workspace: Workspace
     assert made.get("/runs").json()["runs"][0]["finished"] == {"steps": 3}
 
 
+def test_a_loss_that_is_no_number_has_no_place_on_the_curve(client: Client, workspace: Workspace) -> None:
+    folder = workspace.home / "runs" / "sft-1"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    good = {"step": 2, "loss": 2.0, "learning_rate": 0.1, "tokens_per_second": 9.0}
+    bad = {**good, "step": 1, "loss": None}
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in (bad, good)))
+    assert client().get("/runs/sft-1").json()["points"] == [[2, 2.0, 0.1, 9.0]]
+
+
 @pytest.mark.parametrize("name", ["sft-2", "..", "%2e%2e", "..%2fstate", "%2fetc"])
 def test_a_run_that_there_is_not_is_not_looked_for_elsewhere(client: Client, name: str) -> None:
     assert client().get(f"/runs/{name}").status_code == 404
