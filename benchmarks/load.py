@@ -103,9 +103,11 @@ def _leavers(home: Path) -> Found:
         client = open_streams.enter_context(
             httpx.Client(timeout=120, limits=httpx.Limits(max_connections=None))
         )
+        held = []  # an iterator that is let go hangs up
         for _ in range(LEAVERS):
             stream = client.stream("POST", f"{url}/v1/chat/completions", json={**asked, "stream": True})
-            next(open_streams.enter_context(stream).iter_bytes())
+            held.append(open_streams.enter_context(stream).iter_bytes())
+            next(held[-1])
         before = _running(url)
         open_streams.close()
         time.sleep(1)

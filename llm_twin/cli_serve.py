@@ -1,4 +1,4 @@
-"""`twin serve`, `twin serve-llm`, `twin mcp` and `twin key …`."""
+"""`twin serve`, `twin serve-llm`, `twin engine`, `twin mcp` and `twin key …`."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,6 +64,27 @@ def serve_llm(
         with show.progress() as progress:
             app = create_engine(workspace, options, progress("models"))
         _run(app, options.host, workspace.settings.serve.llm_port if port is None else port, show)
+
+
+def engine(
+    name: Annotated[str, typer.Argument(help="vllm, tgi, tensorrt-llm or llama.cpp.")],
+    home: Home = HOME,
+    as_json: Json = False,
+) -> None:
+    """Print the command that starts another engine with the twin, as `[engine]` says; it is not run."""
+    import shlex
+
+    from llm_twin.asker import trained_twin
+    from llm_twin.ops.engines import command
+
+    with showing(as_json) as show:
+        workspace = workspace_at(home)
+        words = command(name, trained_twin(workspace), workspace.settings.engine)
+        if as_json:
+            url = f"http://127.0.0.1:{workspace.settings.engine.port}/v1"
+            show.json({"command": words, "url": url})
+        else:
+            show.out.print(shlex.join(words), markup=False, highlight=False, soft_wrap=True)
 
 
 def _options(

@@ -76,6 +76,19 @@ class EndpointSettings(Section):
     timeout_seconds: float = Field(300.0, gt=0)
 
 
+class EngineSettings(Section):
+    """An engine on a machine of yours, as `twin engine` starts it. `context` counts tokens, `places` answers at once.
+
+    `tensor_parallel` splits each layer over so many accelerators, `pipeline_parallel` the layers into so many parts.
+    """
+
+    port: int = Field(8000, ge=1, le=65_535)
+    context: int = Field(4096, ge=1)
+    places: int = Field(8, ge=1)
+    tensor_parallel: int = Field(1, ge=1)
+    pipeline_parallel: int = Field(1, ge=1)
+
+
 class SageMakerSettings(Section):
     """Hosting on Amazon SageMaker; credentials are boto3's affair. `usd_per_hour` 0 takes the price that is known.
 
@@ -216,6 +229,7 @@ class Settings(BaseSettings):
     models: ModelSettings = ModelSettings()
     adapters: AdapterSettings = AdapterSettings()
     endpoint: EndpointSettings = EndpointSettings()
+    engine: EngineSettings = EngineSettings()
     sagemaker: SageMakerSettings = SageMakerSettings()
     fetch: FetchSettings = FetchSettings()
     dataset: DatasetSettings = DatasetSettings()

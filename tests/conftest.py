@@ -6,14 +6,19 @@ import json
 import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import gguf
+import httpx
 import numpy as np
 import pytest
 
@@ -47,6 +52,64 @@ def smol_model(models_cache: Path) -> Path:
     from llm_twin.adapters.pull import pull
 
     return pull("smollm2-135m", models_cache)
+
+
+@pytest.fixture(scope="session")
+def random_lora() -> Callable[..., Path]:
+    """A maker of LoRAs on every linear layer of a base, with seeded, non-zero matrices, saved by PEFT."""
+
+    def make(base: Path, folder: Path, rank: int = 4, size: float = 0.05, **settings: object) -> Path:
+        import torch
+        from peft import LoraConfig, get_peft_model
+
+        from llm_twin.training.load import load_base, quiet
+
+        plain = {"lora_alpha": 2 * rank, "target_modules": "all-linear", "task_type": "CAUSAL_LM"}
+        with quiet():
+            model, _ = load_base(base, torch.float32)
+            peft = get_peft_model(model, LoraConfig(r=rank, **{**plain, **settings}))
+            generator = torch.Generator().manual_seed(1)
+            for name, parameter in peft.named_parameters():
+                if ".lora_" in name:
+                    parameter.data = size * torch.randn(parameter.shape, generator=generator)
+            peft.save_pretrained(str(folder))
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def vllm_server(
+    smol_model: Path, random_lora: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The address of a real vLLM that serves a twin's safetensors: the small model with a LoRA merged in."""
+    python = os.environ.get("TWIN_TEST_VLLM")
+    if not python:
+        pytest.skip("TWIN_TEST_VLLM names no Python that has vLLM (docs/engines.md says how to make one)")
+    from llm_twin.training.export import export
+
+    folder = tmp_path_factory.mktemp("vllm")
+    twin = export(smol_model, random_lora(smol_model, folder / "lora", size=1e-3), folder / "twin", "marlow")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(twin / "safetensors")]
+    command += ["--served-model-name", "marlow", "--port", str(port), "--max-model-len", "2048"]
+    command += ["--dtype", "bfloat16", "--enforce-eager"]
+    environment = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+    try:
+        for _ in range(600):
+            assert server.poll() is None, (folder / "log").read_text()[-3000:]
+            with suppress(httpx.TransportError):
+                if httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200:
+                    break
+            time.sleep(0.5)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(60)
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,8 @@
 """A room with so many places to run and so many to wait; a job leaves its place the moment its client does.
 
 A job runs in a thread and hands over what it makes piece by piece. When the client goes away the job's
-iterator is closed before its next piece, which stops the model, and the place is free. Not covered: stopping
-a job between two pieces.
+iterator is closed before its next piece, which stops the model, and the place is free. Texts may be joined on the way;
+None is no piece. Not covered: stopping a job between two pieces.
 """
 
 import asyncio
@@ -112,9 +112,16 @@ class _Job(Generic[T]):
         self._queue.put_nowait(_End(Gone()))
 
     async def made(self) -> AsyncGenerator[T, None]:
-        """The pieces as they come."""
-        while not isinstance(piece := await self._queue.get(), _End):
+        """The pieces as they come; texts that wait are handed over as one, so that a busy loop catches up."""
+        piece = await self._queue.get()
+        while not isinstance(piece, _End):
+            following = None
+            while isinstance(piece, str) and following is None and not self._queue.empty():
+                following = self._queue.get_nowait()
+                if isinstance(following, str):
+                    piece, following = piece + following, None
             yield piece
+            piece = await self._queue.get() if following is None else following
         if piece.error is not None:
             raise piece.error
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from llm_twin import prompts, wiring
 from llm_twin.asker import answering, check_index, check_steps, made_with, steps, twin_folder
 from llm_twin.inference.answer import SYSTEM_PROMPT, Answering, stream
+from llm_twin.inference.remembered import Remembered
 from llm_twin.inference.tracing import Tracing
 from llm_twin.ports import ChatModel, Embedder, Progress, VectorStore, silent
 from llm_twin.serving.held import Held
@@ -49,6 +50,7 @@ class Speech:
         if self.mode == "write":
             self._held.warm()  # a twin that cannot be loaded is told now
         self.embedder: Embedder = wiring.open_embedder(workspace, progress)
+        self._remembered = Remembered(self.embedder)
         self._steps = steps(workspace, self.embedder, self._held.model() if self.mode == "write" else None)
         self.traces = Traces(workspace.home / "traces.jsonl", workspace.settings.serve.traces)
         self.store: VectorStore = wiring.open_vectors(workspace, self.embedder.dimension)
@@ -133,7 +135,7 @@ class Speech:
             self.traces.add(tracing.trace(question.content, self.author, name, mode), owner)
 
     def _using(self, model: ChatModel | None, mode: str, sampling: Sampling | None = None) -> Answering:
-        return answering(self.workspace, self.store, self.embedder, model, mode, sampling, self._steps)
+        return answering(self.workspace, self.store, self._remembered, model, mode, sampling, self._steps)
 
     def _ending(self, answer: Answer, model: Watched | None) -> Ending:
         shown = tuple(HitShown.of(hit) for hit in answer.hits)

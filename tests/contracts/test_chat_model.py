@@ -65,8 +65,9 @@ MODELS: dict[str, Callable[[pytest.FixtureRequest], ChatModel]] = {
     "openvino": lambda request: openvino(request.getfixturevalue("smol_model")),
     "openai": served_script,
     "openai-openvino": served_model,
+    "openai-vllm": lambda request: HttpChat(request.getfixturevalue("vllm_server"), concurrency=3),
 }
-NEED_A_MODEL = {"openvino", "openai-openvino"}
+NEED_A_MODEL = {"openvino", "openai-openvino", "openai-vllm"}
 """These are models that read and sample; the others follow a script."""
 MARKS = {"openai": [pytest.mark.enable_socket], **{n: [pytest.mark.slow] for n in NEED_A_MODEL}}
 

@@ -59,6 +59,29 @@ def test_a_job_hands_over_its_pieces_in_order() -> None:
     assert asyncio.run(run()) == [0, 1, 2, 3, 4]
 
 
+def test_texts_that_wait_are_handed_over_as_one_and_nothing_else_is_joined() -> None:
+    made = threading.Event()
+
+    def said() -> Iterator[object]:
+        yield "a"
+        yield from ["b", "c", 1, "d", "e", 2]
+        made.set()
+
+    async def run() -> list[object]:
+        room = Room("a", 1, 0)
+        pieces = room.pieces(said, Caller())  # type: ignore[arg-type]
+        found = [await anext(pieces)]
+        await asyncio.to_thread(made.wait)
+        await asyncio.sleep(0.05)
+        found += [piece async for piece in pieces]
+        await settled(room)
+        return found
+
+    found = asyncio.run(run())
+    assert found[-3:] == [1, "de", 2]
+    assert "".join(map(str, found[:-3])) == "abc"
+
+
 def test_a_client_that_leaves_stops_its_job_and_frees_its_place() -> None:
     async def run() -> None:
         room, caller, job = Room("a", 1, 0), Caller(), Endless()

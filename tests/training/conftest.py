@@ -119,30 +119,6 @@ def tiny_safetensors(tmp_path_factory: pytest.TempPathFactory, tiny_model: MakeM
 
 
 @pytest.fixture(scope="session")
-def random_lora() -> MakeModel:
-    """A maker of LoRAs on every linear layer of a base, with seeded, non-zero matrices, saved by PEFT."""
-
-    def make(base: Path, folder: Path, rank: int = 4, size: float = 0.05, **settings: object) -> Path:
-        import torch
-        from peft import LoraConfig, get_peft_model
-
-        from llm_twin.training.load import load_base, quiet
-
-        plain = {"lora_alpha": 2 * rank, "target_modules": "all-linear", "task_type": "CAUSAL_LM"}
-        with quiet():
-            model, _ = load_base(base, torch.float32)
-            peft = get_peft_model(model, LoraConfig(r=rank, **{**plain, **settings}))
-            generator = torch.Generator().manual_seed(1)
-            for name, parameter in peft.named_parameters():
-                if ".lora_" in name:
-                    parameter.data = size * torch.randn(parameter.shape, generator=generator)
-            peft.save_pretrained(str(folder))
-        return folder
-
-    return make
-
-
-@pytest.fixture(scope="session")
 def make_samples() -> Callable[..., list[Sample]]:
     """A maker of samples whose responses get longer from one to the next."""
     text = "the clock ran slow all winter as the oil was thick in the cold and I cleaned it well"
