@@ -95,7 +95,7 @@ def vllm_server(
         port = free.getsockname()[1]
     command = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(twin / "safetensors")]
     command += ["--served-model-name", "marlow", "--port", str(port), "--max-model-len", "2048"]
-    command += ["--dtype", "bfloat16", "--enforce-eager"]
+    command += ["--dtype", "float32", "--enforce-eager"]  # in bfloat16 a batch parts from a single answer
     environment = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)

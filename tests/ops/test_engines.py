@@ -96,7 +96,7 @@ def test_vllm_knows_every_option_that_it_is_given(model: Path) -> None:
         pytest.skip("TWIN_TEST_VLLM names no Python that has vLLM (docs/engines.md says how to make one)")
     read = """
 import json, sys
-from vllm.entrypoints.openai.cli_args import make_arg_parser
+from vllm.entrypoints.launchers.cli_args import make_arg_parser
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 found = make_arg_parser(FlexibleArgumentParser()).parse_args(sys.argv[1:])
 print(json.dumps([found.tensor_parallel_size, found.pipeline_parallel_size, found.max_model_len, found.port]))
