@@ -90,7 +90,8 @@ def main() -> int:
                 measured = {str(n): asyncio.run(_load(model, prompts, n)) for n in options.streams}
                 found[name].append({"streams": measured, "peak_mb": _peak_mb(process.pid)})
             _show(name, found[name][-1])
-        found["bare engine"].append({"streams": _bare(folder, prompts, options.streams), "peak_mb": None})
+        bare = _bare(folder, workspace.settings.ask.prompt_lookup, prompts, options.streams)
+        found["bare engine"].append({"streams": bare, "peak_mb": None})
         _show("bare engine", found["bare engine"][-1])
     result = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -167,11 +168,11 @@ async def _ask(client: httpx.AsyncClient, model: str, messages: list[dict[str, s
 
 
 def _bare(
-    folder: Path, prompts: Sequence[list[dict[str, str]]], levels: Sequence[int]
+    folder: Path, guessing: bool, prompts: Sequence[list[dict[str, str]]], levels: Sequence[int]
 ) -> dict[str, dict[str, float]]:
-    """The adapter alone, a thread a stream."""
+    """The adapter alone, set as the server has it, a thread a stream."""
     sampling = Sampling(max_tokens=MAX_TOKENS, temperature=0)
-    with closing(OpenVinoChat(folder)) as model:
+    with closing(OpenVinoChat(folder, prompt_lookup=guessing)) as model:
         model.warm()
 
         def one(messages: list[dict[str, str]]) -> Reply:
