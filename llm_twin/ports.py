@@ -20,6 +20,7 @@ from llm_twin.types import (
     Job,
     Message,
     Sampling,
+    Token,
     Where,
 )
 
@@ -188,6 +189,14 @@ class ChatModel(Protocol):
 
     def close(self) -> None:
         """Free the model's memory; calling it twice is harmless."""
+        ...
+
+
+class TellingModel(ChatModel, Protocol):
+    """A ChatModel that tells how probable each token was to it."""
+
+    def tokens(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[Token]:
+        """What `stream` writes, a token at a time, less the end of the turn; closing the iterator stops the model."""
         ...
 
 

@@ -173,6 +173,16 @@ class GateRule(Value):
     veto: tuple[Literal["memorisation", "privacy"], ...] = ("memorisation", "privacy")
 
 
+class Token(Value):
+    """One token of what a model wrote: the text that it added, and its natural-log probability at temperature 1.
+
+    A character that several tokens make stands with the last of them; the others add nothing.
+    """
+
+    text: str
+    log_probability: float
+
+
 class Completion(Value):
     """What a model wrote for one prompt. `finish` is "stop", "length", or "content_filter" (withheld by a provider)."""
 

@@ -326,14 +326,19 @@ class OpenAiServer:
 
     def send_stream(self, request: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
         messages = [Message.model_validate(m) for m in body["messages"]]
-        stream = self.model.stream(messages, self.sampling(body))
+        write = self.model.tokens if body.get("logprobs") else self.model.stream
+        stream = write(messages, self.sampling(body))
         pieces = itertools.chain([next(stream, "")], stream)  # what is refused is refused before the head
         request.send_response(200)
         request.send_header("Content-Type", "text/event-stream")
         request.end_headers()
         try:
             for piece in pieces:
-                event = {"choices": [{"index": 0, "delta": {"content": piece}}]}
+                choice = {"index": 0, "delta": {"content": getattr(piece, "text", piece)}}
+                if body.get("logprobs"):
+                    told = {"token": piece.text, "logprob": piece.log_probability}
+                    choice["logprobs"] = {"content": [told]}
+                event = {"choices": [choice]}
                 request.wfile.write(b"data: " + json.dumps(event).encode() + b"\n\n")
                 request.wfile.flush()
             request.wfile.write(b'data: {"choices": [], "usage": {}}\n\ndata: [DONE]\n\n')

@@ -6,10 +6,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from llm_twin.inference.tracing import Step, Trace
+from llm_twin.serving.traces import Traces
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +31,7 @@ from llm_twin.settings import Settings
 from llm_twin.text import words
 from llm_twin.workspace import Workspace
 
-home, articles, hostile = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+home, articles, hostile = Path(sys.argv[1]), sys.argv[2], json.loads(Path(sys.argv[3]).read_text())
 
 def said(messages):
     if "passages" in messages[-1].content:
@@ -44,7 +48,10 @@ pipeline.index(workspace)
 pipeline.dataset(workspace)
 samples = workspace.dataset / "samples.jsonl"
 rows = [json.loads(line) for line in samples.read_text().splitlines()]
-samples.write_text("".join(json.dumps({**r, "instruction": r["instruction"] + hostile}) + chr(10) for r in rows))
+for number, row in enumerate(rows):
+    row["instruction"] += hostile[0] + " ".join(hostile[number :: len(rows)])
+    row["response"] += " ".join(hostile[number :: len(rows)])
+samples.write_text("".join(json.dumps(row) + chr(10) for row in rows))
 serve(create_app(workspace, Options()), "127.0.0.1", 0, lambda url: print(url, flush=True))
 """
 
@@ -58,8 +65,8 @@ def points(first: int, last: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace with a run that goes on and two evaluations."""
+def home(tmp_path_factory: pytest.TempPathFactory, hostile: list[str]) -> Path:
+    """A workspace with a run that goes on, two evaluations, and traces of hostile questions."""
     home = tmp_path_factory.mktemp("records") / "home"
     run = home / "runs" / "sft-going-on"
     run.mkdir(parents=True)
@@ -73,19 +80,26 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "<!doctype html><html lang='en'><title>Report</title><style>p { color: rgb(1, 2, 3) }</style>"
         )
         (folder / "report.html").write_text(f"{styled}<p>The report of {report}</p>{HOSTILE}")
+    traces = Traces(home / "traces.jsonl", 1000)
+    for text in hostile:
+        told = {
+            "id": f"t{len(text)}",
+            "time": datetime.now(UTC),
+            "question": text,
+            "author": text,
+            "model": text,
+        }
+        step = Step(name=text, milliseconds=1.0, said=text)
+        traces.add(Trace(**told, mode="write", steps=(step,), first_token_ms=1.0, total_ms=2.0), None)
     return home
 
 
 @pytest.fixture(scope="module")
-def url(home: Path) -> Iterator[str]:
-    command = [
-        sys.executable,
-        "-c",
-        SERVE,
-        str(home),
-        str(ROOT / "examples" / "marlow" / "articles"),
-        HOSTILE,
-    ]
+def url(home: Path, hostile: list[str]) -> Iterator[str]:
+    texts = home.parent / "hostile.json"
+    texts.write_text(json.dumps([HOSTILE, *hostile]))
+    articles = ROOT / "examples" / "marlow" / "articles"
+    command = [sys.executable, "-c", SERVE, str(home), str(articles), str(texts)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         yield process.stdout.readline().strip()
@@ -183,3 +197,24 @@ def test_an_answer_leaves_its_steps(page: Any, faults: Callable[[Any], list[str]
     first.locator("summary").click()
     expect(first.get_by_role("cell", name="search", exact=True)).to_be_visible()
     assert faults(page) == []
+
+
+@pytest.mark.parametrize("name", ["Traces", "Dataset"])
+def test_two_hundred_hostile_texts_are_texts(page: Any, hostile: list[str], name: str) -> None:
+    from playwright.sync_api import expect
+
+    open_(page, name)
+    cards = page.locator("#record li.card")
+    expect(cards.first).to_be_visible()
+    more = page.get_by_role("button", name="Show more")
+    while more.is_visible():
+        shown = cards.count()
+        more.click()
+        expect(cards.nth(shown)).to_be_visible()
+    for summary in page.locator("#record summary").all():
+        summary.click()
+    inside = page.locator("#record")
+    told = inside.inner_text()
+    assert sum(text.split()[0] in told for text in hostile) == len(hostile) >= 200
+    assert inside.locator("img, script, iframe, video, math, [onerror], [onload], [onfocus]").count() == 0
+    assert inside.locator("a[href^='java' i], a[href^='data' i], a[href^='vb' i]").count() == 0

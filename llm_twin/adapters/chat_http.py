@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 from llm_twin.adapters.endpoint import Endpoint, Refusal
 from llm_twin.errors import InputError, MissingPart, TwinError, Unreachable
 from llm_twin.ports import Progress, silent
-from llm_twin.types import Completion, Message, Sampling
+from llm_twin.types import Completion, Message, Sampling, Token
 
 _T = TypeVar("_T")
 _PROBE = "x"
+_TELLING = "ask without logprobs, or serve the model with vLLM or the llama.cpp server"
 _SCORES = 'serve the model with vLLM, or score it here with adapters.chat = "openvino"'
 
 
@@ -103,6 +104,21 @@ class HttpChat:
             for choice in event.get("choices", []):
                 if piece := choice.get("delta", {}).get("content"):
                     yield str(piece)
+
+    def tokens(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[Token]:
+        """What `stream` writes, a token at a time with its probability. MissingPart where the server tells none."""
+        self._check_open()
+        self._check_room(messages, sampling)
+        body = {**self._body(messages, sampling, 0), "stream": True, "logprobs": True}
+        for event in self._endpoint.events(f"{self._endpoint.url}/chat/completions", body):
+            for choice in event.get("choices", []):
+                told = (choice.get("logprobs") or {}).get("content") or ()
+                if choice.get("delta", {}).get("content") and not told:
+                    raise MissingPart(
+                        f"{self._endpoint.url} does not tell how probable its words are", _TELLING
+                    )
+                for token in told:
+                    yield Token(text=str(token["token"]), log_probability=float(token["logprob"]))
 
     def score(
         self, prompts: Sequence[Sequence[Message]], responses: Sequence[str], progress: Progress = silent

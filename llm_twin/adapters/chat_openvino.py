@@ -12,7 +12,7 @@ cost SmolLM2-135M 0.1 to 0.5 a token. Not covered: GPUs, and models that are not
 
 import re
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -24,12 +24,12 @@ import openvino_genai as genai
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from llm_twin.adapters.openvino_streams import Streams
+from llm_twin.adapters.openvino_streams import Made, Streams, read
 from llm_twin.errors import InputError, TwinError
 from llm_twin.models import damage, read_card
 from llm_twin.ports import Progress, silent
 from llm_twin.prompts import chat_ids, reply_ids
-from llm_twin.types import Completion, Message, Sampling
+from llm_twin.types import Completion, Message, Sampling, Token
 
 _CACHE_GB = 1
 _BATCH_TOKENS = 512
@@ -85,18 +85,38 @@ class OpenVinoChat:
 
     def stream(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[str]:
         """Pieces of text as they come; closing the iterator cancels the request before the next step."""
+        with closing(self._made(messages, sampling)) as made:
+            written = _Written(self._text)
+            for ids, _ in made:
+                if piece := written.add(ids):
+                    yield piece
+
+    def tokens(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[Token]:
+        """What `stream` writes, a token at a time with its probability, without the end of the turn."""
+        with closing(self._made(messages, sampling, told=True)) as made:
+            written = _Written(self._text)
+            for ids, scores in made:
+                for i, score in zip(ids, scores, strict=True):
+                    if i not in self._stop_ids:
+                        yield Token(text=written.add([i]), log_probability=score)
+
+    def _made(
+        self, messages: Sequence[Message], sampling: Sampling, told: bool = False
+    ) -> Generator[Made, None, None]:
+        """New tokens as they come, with their probabilities where they are to be `told`."""
         ids = self._ids(messages)
         self._check_room(len(ids), sampling.max_tokens)
         config = self._config(sampling, sampling.seed)
+        config.logprobs = int(told)
         alone = sampling.json_schema is not None
         if self._lookup and not alone:
             config.num_assistant_tokens, config.max_ngram_size = _GUESSED, _ALIKE
-        tokens = self._alone(ids, config) if alone else self._streams().tokens(ids, config)
+        made = self._alone(ids, config) if alone else self._streams().tokens(ids, config)
         with (
-            closing(cast(Generator[list[int], None, None], tokens)),
+            closing(cast(Generator[Made, None, None], made)),
             _explained(self.name, sampling.json_schema),
         ):
-            yield from self._pieces(tokens)
+            yield from made
 
     def warm(self) -> None:
         """Load the weights and run the engine once, so that the first question does not wait for it."""
@@ -210,15 +230,15 @@ class OpenVinoChat:
                 raise TwinError(f"{self.name} was closed")
             return self._together
 
-    def _alone(self, ids: list[int], config: Any) -> Iterator[list[int]]:
-        """New token ids of a request that takes its turn from the first to the last."""
+    def _alone(self, ids: list[int], config: Any) -> Iterator[Made]:
+        """New tokens of a request that takes its turn from the first to the last."""
         with self._lock:
             pipeline = self._pipeline("plain")
             handle = self._add(pipeline, ids, config)
             try:
                 while pipeline.has_non_finished_requests() or handle.can_read():
                     if handle.can_read():
-                        yield [i for output in handle.read().values() for i in output.generated_ids]
+                        yield read(handle)
                     else:
                         pipeline.step()
             finally:
@@ -264,17 +284,6 @@ class OpenVinoChat:
             )
         return [outputs[i] for i in range(len(handles))]
 
-    def _pieces(self, tokens: Iterator[list[int]]) -> Iterator[str]:
-        ids: list[int] = []
-        sent = ""
-        for new in tokens:
-            ids += new
-            text = self._text(ids)
-            # A character can span tokens: until it is whole it decodes to a replacement character.
-            if text.startswith(sent) and not text.endswith(_UNFINISHED) and text != sent:
-                yield text[len(sent) :]
-                sent = text
-
     def _text(self, ids: list[int]) -> str:
         return str(
             self._tokenizer.decode([i for i in ids if i not in self._stop_ids], skip_special_tokens=True)
@@ -289,6 +298,24 @@ class OpenVinoChat:
             completion_tokens=len(ids),
             finish=finish,
         )
+
+
+class _Written:
+    """Text that grows by tokens."""
+
+    def __init__(self, text_of: Callable[[list[int]], str]) -> None:
+        self._text_of = text_of
+        self._ids: list[int] = []
+        self._sent = ""
+
+    def add(self, ids: Sequence[int]) -> str:
+        """What they add to the text. A character can span tokens: until it is whole, nothing."""
+        self._ids += ids
+        text = self._text_of(self._ids)
+        if not text.startswith(self._sent) or text.endswith(_UNFINISHED):
+            return ""
+        added, self._sent = text[len(self._sent) :], text
+        return added
 
 
 @contextmanager

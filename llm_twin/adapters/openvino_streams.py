@@ -19,6 +19,9 @@ import openvino_genai as genai
 
 _REST_SECONDS = 0.0005
 
+Made = tuple[list[int], list[float]]
+"""Ids of new tokens, and their natural-log probabilities where the request asked for them."""
+
 
 @dataclass
 class _Request:
@@ -26,7 +29,7 @@ class _Request:
 
     ids: list[int]
     config: Any
-    made: SimpleQueue[list[int] | Exception | None] = field(default_factory=SimpleQueue)
+    made: SimpleQueue["Made | Exception | None"] = field(default_factory=SimpleQueue)
     left: bool = False
     handle: Any = None
 
@@ -44,8 +47,8 @@ class Streams:
         self._new: list[_Request] = []
         self._thread: threading.Thread | None = None
 
-    def tokens(self, ids: list[int], config: Any) -> Iterator[list[int]]:
-        """New token ids as they come; closing the iterator cancels. Raises RuntimeError as the engine does."""
+    def tokens(self, ids: list[int], config: Any) -> Iterator["Made"]:
+        """New tokens as they come; closing the iterator cancels. Raises RuntimeError as the engine does."""
         request = _Request(ids, config)
         self._join(request)
         try:
@@ -101,12 +104,18 @@ class Streams:
         return [request for request in live if not _handed_over(request)]
 
 
+def read(handle: Any) -> Made:
+    """What a request's handle holds now."""
+    (output,) = handle.read().values()
+    return list(output.generated_ids), list(output.generated_log_probs)
+
+
 def _handed_over(request: _Request) -> bool:
     """Give the reader what there is; whether that was all."""
     if request.left:
         return True
     while request.handle.can_read():
-        request.made.put([i for output in request.handle.read().values() for i in output.generated_ids])
+        request.made.put(read(request.handle))
     status = request.handle.get_status()
     if status == genai.GenerationStatus.RUNNING:
         return False

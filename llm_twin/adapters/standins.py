@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from llm_twin.errors import InputError, TwinError
 from llm_twin.ports import Progress, Vectors, silent
-from llm_twin.types import Completion, Message, Sampling
+from llm_twin.types import Completion, Message, Sampling, Token
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _PIECE = re.compile(r"\s*\S+")
@@ -103,6 +103,12 @@ class ScriptedChat:
     def stream(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[str]:
         """The completion's tokens, one by one."""
         yield from _PIECE.findall(self._complete(messages, sampling).text)
+
+    def tokens(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[Token]:
+        """The same, each with the log of the rule above."""
+        for piece in self.stream(messages, sampling):
+            (scores,) = self.score([messages], [piece])
+            yield Token(text=piece, log_probability=float(scores[0]))
 
     def score(
         self, prompts: Sequence[Sequence[Message]], responses: Sequence[str], progress: Progress = silent

@@ -12,11 +12,21 @@ from fastapi.responses import StreamingResponse
 
 from llm_twin.errors import TwinError
 from llm_twin.serving.metrics import Metrics
-from llm_twin.serving.protocol import ChatRequest, ChatResponse, Choice, Model, ModelList, Reply
+from llm_twin.serving.protocol import (
+    ChatRequest,
+    ChatResponse,
+    Choice,
+    LogProbs,
+    Model,
+    ModelList,
+    Reply,
+    TokenShown,
+)
 from llm_twin.serving.refusals import ErrorBody, ErrorDetail, Refusal, as_refusal, declared, error_type
 from llm_twin.serving.room import Gone, Room
 from llm_twin.serving.speech import Ending, Said
 from llm_twin.serving.visitor import Authors, Owner, Seen
+from llm_twin.types import Token
 
 _STREAM: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "The answer"}
@@ -65,7 +75,7 @@ def chat_routes(speech: Voice, room: Room, metrics: Metrics) -> APIRouter:
         said = metrics.timed(room.pieces(lambda: speech.say(asked, model, owner), request))
         first = await anext(said)  # what is refused is refused before a stream begins
         if not asked.stream:
-            return await _whole(model, first, said)
+            return await _whole(model, first, said, told=bool(asked.logprobs))
         chunks = _chunks(
             model, first, said, usage=bool(asked.stream_options and asked.stream_options.include_usage)
         )
@@ -74,16 +84,23 @@ def chat_routes(speech: Voice, room: Room, metrics: Metrics) -> APIRouter:
     return router
 
 
-async def _whole(model: str, first: Said, said: AsyncGenerator[Said, None]) -> ChatResponse:
+async def _whole(model: str, first: Said, said: AsyncGenerator[Said, None], told: bool) -> ChatResponse:
     text = ""
+    tokens: list[TokenShown] = []
     async with aclosing(said):
         async for piece in _chained(first, said):
             if isinstance(piece, Ending):
-                choice = Choice(message=Reply(content=text, twin=piece.twin), finish_reason=piece.finish)
+                choice = Choice(
+                    message=Reply(content=text, twin=piece.twin),
+                    finish_reason=piece.finish,
+                    logprobs=LogProbs(content=tuple(tokens)) if told else None,
+                )
                 return ChatResponse(
                     id=_name(), created=int(time.time()), model=model, choices=(choice,), usage=piece.usage
                 )
-            text += piece
+            if isinstance(piece, Token):
+                tokens.append(TokenShown.of(piece))
+            text += piece.text if isinstance(piece, Token) else piece
     raise Refusal(500, "the answer broke off", "failed")
 
 
@@ -97,6 +114,10 @@ async def _chunks(
         async with aclosing(said):
             yield _event({**base, "choices": [_delta({"role": "assistant", "content": ""})], **rest})
             async for piece in _chained(first, said):
+                if isinstance(piece, Token):
+                    told = LogProbs(content=(TokenShown.of(piece),))
+                    yield _event({**base, "choices": [_delta({"content": piece.text}, told=told)], **rest})
+                    continue
                 if isinstance(piece, str):
                     yield _event({**base, "choices": [_delta({"content": piece})], **rest})
                     continue
@@ -119,8 +140,9 @@ async def _chained(first: Said, rest: AsyncGenerator[Said, None]) -> AsyncIterat
         yield piece
 
 
-def _delta(delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
-    return {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+def _delta(delta: dict[str, Any], finish: str | None = None, told: LogProbs | None = None) -> dict[str, Any]:
+    logprobs = told.model_dump(mode="json") if told else None
+    return {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
 
 
 def _event(value: dict[str, Any]) -> str:

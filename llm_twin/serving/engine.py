@@ -63,7 +63,9 @@ class Engine:
     def say(self, asked: ChatRequest, model: str, owner: str | None = None) -> Iterator[Said]:
         """Pieces of the answer, then its Ending. Closing it stops the model."""
         watched = Watched(self.held.model(base=model == self._base), asked.stops())
-        yield from watched.stream(asked.turns(), asked.sampling(self._workspace.settings.ask.sampling()))
+        sampling = asked.sampling(self._workspace.settings.ask.sampling())
+        write = watched.tokens if asked.logprobs else watched.stream
+        yield from write(asked.turns(), sampling)
         yield Ending(watched.finish(), watched.usage(), TwinPart(found=False, mode="plain"))
 
     def ready(self) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """The values of OpenAI's chat protocol, as far as they are honoured here; any other field is refused with 422.
 
 `user`, `metadata` and `store` are taken and not kept: they say nothing about the answer. Not covered: tools,
-several choices, log probabilities, images and audio.
+several choices, the tokens that were not chosen (`top_logprobs`), images and audio.
 """
 
 import json
@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from llm_twin.types import Citation, Hit, Message, Role, Sampling, Value
+from llm_twin.types import Citation, Hit, Message, Role, Sampling, Token, Value
 
 MOST_MESSAGES = 64
 MOST_CHARACTERS = 200_000
@@ -85,6 +85,8 @@ class ChatRequest(Value):
     stream_options: StreamOptions | None = None
     response_format: ResponseFormat | None = None
     n: Literal[1] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Literal[0] | None = None
     user: str | None = None
     metadata: dict[str, Any] | None = None
     store: bool | None = None
@@ -106,6 +108,8 @@ class ChatRequest(Value):
             raise ValueError(f"the messages have more than {MOST_CHARACTERS} characters")
         if None not in (self.max_tokens, self.max_completion_tokens):
             raise ValueError("give max_tokens or max_completion_tokens, not both")
+        if self.logprobs and self.stops():
+            raise ValueError("give stop or logprobs, not both: a stop may end within a token")
         if self.stream_options is not None and not self.stream:
             raise ValueError("stream_options belong to a stream")
         return self
@@ -197,13 +201,34 @@ class Reply(Value):
     twin: TwinPart
 
 
+class TokenShown(Value):
+    """A token of an answer; `bytes` are its text's in UTF-8."""
+
+    token: str
+    logprob: float
+    bytes: tuple[int, ...]
+    top_logprobs: tuple[()] = ()
+
+    @classmethod
+    def of(cls, token: Token) -> "TokenShown":
+        """The token as it is shown."""
+        return cls(token=token.text, logprob=token.log_probability, bytes=tuple(token.text.encode()))
+
+
+class LogProbs(Value):
+    """How probable each token of an answer was to the model."""
+
+    content: tuple[TokenShown, ...]
+    refusal: None = None
+
+
 class Choice(Value):
     """The only choice."""
 
     index: Literal[0] = 0
     message: Reply
     finish_reason: Finish
-    logprobs: None = None
+    logprobs: LogProbs | None = None
 
 
 class ChatResponse(Value):

@@ -21,7 +21,7 @@ from llm_twin.serving.refusals import Refusal
 from llm_twin.serving.traces import Traces
 from llm_twin.serving.watched import Watched
 from llm_twin.text import slug
-from llm_twin.types import Answer, Message, Sampling
+from llm_twin.types import Answer, Message, Sampling, Token
 from llm_twin.workspace import Workspace
 
 
@@ -34,7 +34,7 @@ class Ending:
     twin: TwinPart
 
 
-Said = str | Ending
+Said = str | Token | Ending
 
 
 class Speech:
@@ -95,6 +95,8 @@ class Speech:
             raise Refusal(400, f"the twin brings its own system prompt; {hint}", "unsupported", "messages")
         if asked.schema_text():
             raise Refusal(400, f"cited text follows no JSON schema; {hint}", "unsupported", "response_format")
+        if asked.logprobs:
+            raise Refusal(400, f"cited text has no probabilities; {hint}", "unsupported", "logprobs")
         if asked.stops() and (self.mode == "quote" or model != self.twin):
             raise Refusal(400, "sentences that are quoted have no stop", "unsupported", "stop")
 
@@ -152,7 +154,7 @@ class Speech:
         if name.startswith(self.twin) and all(turn.role != "system" for turn in turns):
             system = prompts.render(SYSTEM_PROMPT, author=self.author)
             turns = [Message(role="system", content=system), *turns]
-        yield from model.stream(turns, sampling)
+        yield from model.tokens(turns, sampling) if asked.logprobs else model.stream(turns, sampling)
         yield Ending(model.finish(), model.usage(), TwinPart(found=False, mode="plain"))
 
 

@@ -7,9 +7,10 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from llm_twin.errors import InputError
 from llm_twin.ports import ChatModel, Progress, silent
 from llm_twin.serving.protocol import Finish, Usage
-from llm_twin.types import Completion, Message, Sampling
+from llm_twin.types import Completion, Message, Sampling, Token
 
 
 class Watched:
@@ -41,6 +42,16 @@ class Watched:
         pieces = cast(Generator[str, None, None], self._model.stream(messages, sampling))
         with closing(pieces):
             yield from until(self._heard(pieces), self._stops)
+
+    def tokens(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[Token]:
+        """The same as `stream`, a token at a time with its probability. InputError for a model that tells none."""
+        if not hasattr(self._model, "tokens"):
+            raise InputError(f"{self.name} does not tell how probable its words are", "ask without logprobs")
+        self._read, self._most = self._model.count_tokens(messages), sampling.max_tokens
+        with closing(cast(Generator[Token, None, None], self._model.tokens(messages, sampling))) as tokens:
+            for token in tokens:
+                self._text += token.text
+                yield token
 
     def score(
         self, prompts: Sequence[Sequence[Message]], responses: Sequence[str], progress: Progress = silent

@@ -7,7 +7,7 @@ from typing import Any
 import openvino_genai as genai
 import pytest
 
-from llm_twin.adapters.openvino_streams import Streams
+from llm_twin.adapters.openvino_streams import Made, Streams
 
 Status = genai.GenerationStatus
 
@@ -23,7 +23,7 @@ class Handle:
 
     def read(self) -> dict[int, Any]:
         self.read_up_to += 1
-        return {0: type("Output", (), {"generated_ids": [self.read_up_to]})()}
+        return {0: type("Output", (), {"generated_ids": [self.read_up_to], "generated_log_probs": [-1.0]})()}
 
     def get_status(self) -> Any:
         if not self.length:
@@ -66,6 +66,11 @@ class Pipeline:
             self.pace.release()
 
 
+def made_of(number: int) -> Made:
+    """What a Handle gives for its token `number`."""
+    return [number], [-1.0]
+
+
 @pytest.fixture
 def pipeline() -> Iterator[Pipeline]:
     made = Pipeline()
@@ -81,10 +86,10 @@ def streams(pipeline: Pipeline) -> Streams:
 def test_streams_advance_together_and_each_gets_its_own(streams: Streams, pipeline: Pipeline) -> None:
     made = [streams.tokens([length], None) for length in (2, 4)]
     pipeline.let(1)
-    assert next(made[0]) == [1]
+    assert next(made[0]) == made_of(1)
     threading.Timer(0, pipeline.let, [10]).start()
-    assert next(made[1]) == [1], "the second joined while the first was being written"
-    assert [list(tokens) for tokens in made] == [[[2]], [[2], [3], [4]]]
+    assert next(made[1]) == made_of(1), "the second joined while the first was being written"
+    assert [list(tokens) for tokens in made] == [[made_of(2)], [made_of(2), made_of(3), made_of(4)]]
     assert max(pipeline.together) == 2
     streams.wait()
 
@@ -92,7 +97,7 @@ def test_streams_advance_together_and_each_gets_its_own(streams: Streams, pipeli
 def test_a_stream_that_nobody_reads_any_more_is_cancelled(streams: Streams, pipeline: Pipeline) -> None:
     tokens = streams.tokens([1000], None)
     pipeline.let(1)
-    assert next(tokens) == [1]
+    assert next(tokens) == made_of(1)
     tokens.close()  # type: ignore[attr-defined]
     pipeline.let(3)
     streams.wait()
@@ -104,7 +109,7 @@ def test_after_the_last_stream_the_thread_ends_and_another_begins_with_the_next(
 ) -> None:
     pipeline.let(10)
     for _ in range(2):
-        assert list(streams.tokens([2], None)) == [[1], [2]]
+        assert list(streams.tokens([2], None)) == [made_of(1), made_of(2)]
         streams.wait()
 
 
@@ -128,4 +133,4 @@ def test_a_prompt_that_the_engine_ignores_is_an_error_and_harms_nobody(
     pipeline.let(10)
     with pytest.raises(RuntimeError, match="no memory"):
         list(streams.tokens([0], None))
-    assert list(streams.tokens([1], None)) == [[1]] and not streams.failed
+    assert list(streams.tokens([1], None)) == [made_of(1)] and not streams.failed

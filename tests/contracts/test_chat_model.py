@@ -13,7 +13,7 @@ from llm_twin import prompts
 from llm_twin.adapters.chat_http import HttpChat
 from llm_twin.adapters.standins import ScriptedChat
 from llm_twin.errors import InputError, TwinError
-from llm_twin.ports import ChatModel
+from llm_twin.ports import ChatModel, TellingModel
 from llm_twin.types import Message, Sampling
 
 
@@ -169,6 +169,20 @@ def test_a_stream_joins_to_what_generate_writes(chat: ChatModel) -> None:
         assert len(pieces) > 1 and all(pieces)
         (whole,) = chat.generate([question], GREEDY)
         assert "".join(pieces).split() == whole.text.split()
+
+
+def test_tokens_join_to_a_stream_and_are_as_probable_as_their_score(chat: ChatModel) -> None:
+    told = cast(TellingModel, chat)
+    for question in QUESTIONS[:2]:
+        tokens = list(told.tokens(question, GREEDY))
+        text = "".join(token.text for token in tokens)
+        assert text.strip() == "".join(chat.stream(question, GREEDY)).strip()
+        found = np.array([token.log_probability for token in tokens])
+        (scores,) = chat.score([question], [text])
+        assert len(scores) == len(found) + 1, "the end of the turn is scored, and is no token of the text"
+        assert found == pytest.approx(scores[:-1], abs=0.2)
+    warm = list(told.tokens(QUESTIONS[0], WARM))
+    assert all(np.isfinite(token.log_probability) and token.log_probability <= 0 for token in warm)
 
 
 def test_a_stream_that_is_closed_early_leaves_the_model_usable(chat: ChatModel) -> None:

@@ -4,7 +4,10 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from starlette.testclient import TestClient
+
+from llm_twin.adapters.standins import ScriptedChat
 
 QUESTION = "What does salt do to a bearing in the watchroom clock?"
 Client = Callable[..., TestClient]
@@ -56,7 +59,7 @@ def test_a_hit_is_a_span_of_its_document(client: Client, ask: Ask) -> None:
 def test_a_stream_has_role_text_end_usage(client: Client) -> None:
     first, *middle, end, usage = events(client(), stream_options={"include_usage": True})
     assert first["choices"][0]["delta"] == {"role": "assistant", "content": ""}
-    assert len(middle) > 1
+    assert middle and all(event["choices"][0]["delta"]["content"] for event in middle)
     assert end["choices"][0] == {"index": 0, "delta": {}, "logprobs": None, "finish_reason": "stop"}
     assert end["twin"]["hits"]
     assert usage["choices"] == [] and usage["usage"]["completion_tokens"] > 0
@@ -98,13 +101,46 @@ def test_a_stop_leaves_the_twin_its_citations(client: Client, ask: Ask) -> None:
 
 def test_what_is_not_supported_is_refused(client: Client, ask: Ask) -> None:
     made = client()
-    refused = [{"n": 2}, {"tools": []}, {"logprobs": True}, {"temperature": 9}, {"stop": ["", "a"]}]
+    refused = [
+        {"n": 2},
+        {"tools": []},
+        {"top_logprobs": 3},
+        {"logprobs": True, "stop": "a"},
+        {"temperature": 9},
+        {"stop": ["", "a"]},
+    ]
     refused += [{"max_tokens": 0}, {"stream_options": {"include_usage": True}}, {"unheard_of": 1}]
     for more in refused:
         response = ask(made, **more)
         assert response.status_code == 422, more
         assert response.json()["error"].keys() == {"message", "type", "param", "code"}
     assert ask(made, user="someone", metadata={"a": "b"}, store=False).status_code == 200
+
+
+@pytest.mark.parametrize("number", [2, 3], ids=["plain", "base"])
+def test_each_word_of_a_plain_answer_has_its_probability(client: Client, ask: Ask, number: int) -> None:
+    made = client()
+    model = made.get("/v1/models").json()["data"][number]["id"]
+    whole = ask(made, model=model, logprobs=True).json()["choices"][0]
+    told = whole["logprobs"]["content"]
+    assert "".join(token["token"] for token in told) == whole["message"]["content"] != ""
+    assert all(token["logprob"] < 0 and bytes(token["bytes"]).decode() == token["token"] for token in told)
+    chunks = [event["choices"][0] for event in events(made, model=model, logprobs=True) if "choices" in event]
+    assert [token for chunk in chunks if chunk["logprobs"] for token in chunk["logprobs"]["content"]] == told
+    assert ask(made, model=model).json()["choices"][0]["logprobs"] is None
+
+
+def test_cited_text_has_no_probabilities_and_a_model_that_tells_none_says_so(
+    client: Client, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = client()
+    for model in ("", "wren-marlow:quote"):
+        refused = ask(made, model=model, logprobs=True)
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "logprobs")
+    monkeypatch.delattr(ScriptedChat, "tokens")
+    refused = ask(made, model="wren-marlow:plain", logprobs=True)
+    assert refused.status_code == 400
+    assert "does not tell how probable" in refused.json()["error"]["message"]
 
 
 def test_the_twin_takes_no_system_prompt_and_no_schema(client: Client, ask: Ask) -> None:

@@ -1,7 +1,11 @@
 """The shell of every server: who may be let in without a key, and what is said of its state."""
 
+import subprocess
+import sys
+from contextlib import ExitStack
 from pathlib import Path
 
+import httpx
 import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
@@ -11,6 +15,27 @@ from llm_twin.serving.keys import keys_of
 from llm_twin.serving.metrics import Metrics
 from llm_twin.serving.room import Room
 from llm_twin.serving.shell import DEFAULT, check_host, guard, state_routes
+
+ENDLESS = """
+import time
+from fastapi import FastAPI, Request
+from fastapi.responses import StreamingResponse
+from llm_twin.serving.room import Room
+from llm_twin.serving.shell import serve
+
+app, room = FastAPI(), Room("endless", 20, 0)
+
+def words():
+    while True:
+        time.sleep(0.001)
+        yield "word "
+
+@app.get("/")
+async def say(request: Request):
+    return StreamingResponse(room.pieces(words, request))
+
+serve(app, "127.0.0.1", 0, lambda url: print(url, flush=True))
+"""
 
 
 def test_beyond_this_machine_a_key_is_needed(tmp_path: Path) -> None:
@@ -48,3 +73,21 @@ def test_the_files_of_a_page_are_open_to_all(tmp_path: Path) -> None:
     client = TestClient(app, base_url="http://127.0.0.1")
     assert client.get("/").text == client.get("/index.html").text == "<p>hello</p>"
     assert client.get("/other.html").status_code == 401
+
+
+@pytest.mark.slow
+def test_a_server_ends_when_it_is_told_to_though_answers_are_being_read() -> None:
+    command = [sys.executable, "-c", ENDLESS]
+    with ExitStack() as stack, subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        client = stack.enter_context(httpx.Client(timeout=60))
+        held = []  # an iterator that is let go hangs up
+        for _ in range(20):
+            held.append(stack.enter_context(client.stream("GET", url)).iter_bytes())
+            assert next(held[-1])
+        process.terminate()
+        try:
+            process.wait(30)
+        finally:
+            process.kill()
