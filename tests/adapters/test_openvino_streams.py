@@ -1,6 +1,7 @@
 """Streams that advance together, over a pipeline whose every step is known."""
 
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -84,12 +85,19 @@ def streams(pipeline: Pipeline) -> Streams:
 
 
 def test_streams_advance_together_and_each_gets_its_own(streams: Streams, pipeline: Pipeline) -> None:
-    made = [streams.tokens([length], None) for length in (2, 4)]
+    made = [streams.tokens([length], None) for length in (20, 4)]
     pipeline.let(1)
     assert next(made[0]) == made_of(1)
-    threading.Timer(0, pipeline.let, [10]).start()
+
+    def go_on_once_the_second_is_there() -> None:
+        while not streams._new and len(pipeline.handles) < 2:
+            time.sleep(0.001)
+        pipeline.let(100)
+
+    threading.Thread(target=go_on_once_the_second_is_there).start()
     assert next(made[1]) == made_of(1), "the second joined while the first was being written"
-    assert [list(tokens) for tokens in made] == [[made_of(2)], [made_of(2), made_of(3), made_of(4)]]
+    assert list(made[0]) == [made_of(number) for number in range(2, 21)]
+    assert list(made[1]) == [made_of(number) for number in range(2, 5)]
     assert max(pipeline.together) == 2
     streams.wait()
 
