@@ -97,28 +97,28 @@ class HttpChat:
 
     def stream(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[str]:
         """Pieces of text as they come; closing the iterator hangs up, which makes servers stop."""
-        self._check_open()
-        self._check_room(messages, sampling)
-        body = {**self._body(messages, sampling, 0), "stream": True}
-        for event in self._endpoint.events(f"{self._endpoint.url}/chat/completions", body):
-            for choice in event.get("choices", []):
-                if piece := choice.get("delta", {}).get("content"):
-                    yield str(piece)
+        for choice in self._streamed(messages, sampling):
+            if piece := choice.get("delta", {}).get("content"):
+                yield str(piece)
 
     def tokens(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[Token]:
         """What `stream` writes, a token at a time with its probability. MissingPart where the server tells none."""
+        for choice in self._streamed(messages, sampling, logprobs=True):
+            told = (choice.get("logprobs") or {}).get("content") or ()
+            if choice.get("delta", {}).get("content") and not told:
+                raise MissingPart(f"{self._endpoint.url} does not tell how probable its words are", _TELLING)
+            for token in told:
+                yield Token(text=str(token["token"]), log_probability=float(token["logprob"]))
+
+    def _streamed(
+        self, messages: Sequence[Message], sampling: Sampling, **more: Any
+    ) -> Iterator[dict[str, Any]]:
+        """The choices of a streamed answer as they come."""
         self._check_open()
         self._check_room(messages, sampling)
-        body = {**self._body(messages, sampling, 0), "stream": True, "logprobs": True}
+        body = {**self._body(messages, sampling, 0), "stream": True, **more}
         for event in self._endpoint.events(f"{self._endpoint.url}/chat/completions", body):
-            for choice in event.get("choices", []):
-                told = (choice.get("logprobs") or {}).get("content") or ()
-                if choice.get("delta", {}).get("content") and not told:
-                    raise MissingPart(
-                        f"{self._endpoint.url} does not tell how probable its words are", _TELLING
-                    )
-                for token in told:
-                    yield Token(text=str(token["token"]), log_probability=float(token["logprob"]))
+            yield from event.get("choices", [])
 
     def score(
         self, prompts: Sequence[Sequence[Message]], responses: Sequence[str], progress: Progress = silent

@@ -29,7 +29,7 @@ class _Request:
 
     ids: list[int]
     config: Any
-    made: SimpleQueue["Made | Exception | None"] = field(default_factory=SimpleQueue)
+    made: SimpleQueue[Made | Exception | None] = field(default_factory=SimpleQueue)
     left: bool = False
     handle: Any = None
 
@@ -47,7 +47,7 @@ class Streams:
         self._new: list[_Request] = []
         self._thread: threading.Thread | None = None
 
-    def tokens(self, ids: list[int], config: Any) -> Iterator["Made"]:
+    def tokens(self, ids: list[int], config: Any) -> Iterator[Made]:
         """New tokens as they come; closing the iterator cancels. Raises RuntimeError as the engine does."""
         request = _Request(ids, config)
         self._join(request)
@@ -106,8 +106,9 @@ class Streams:
 
 def read(handle: Any) -> Made:
     """What a request's handle holds now."""
-    (output,) = handle.read().values()
-    return list(output.generated_ids), list(output.generated_log_probs)
+    outputs = list(handle.read().values())
+    ids = [i for output in outputs for i in output.generated_ids]
+    return ids, [score for output in outputs for score in output.generated_log_probs]
 
 
 def _handed_over(request: _Request) -> bool:
