@@ -79,13 +79,22 @@ def random_lora() -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def vllm_server(
-    smol_model: Path, random_lora: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
-    """The address of a real vLLM that serves a twin's safetensors: the small model with a LoRA merged in."""
+def vllm_python() -> str:
+    """A Python that has vLLM, which needs an environment of its own."""
     python = os.environ.get("TWIN_TEST_VLLM")
     if not python:
         pytest.skip("TWIN_TEST_VLLM names no Python that has vLLM (docs/engines.md says how to make one)")
+    return python
+
+
+@pytest.fixture(scope="session")
+def vllm_server(
+    vllm_python: str,
+    smol_model: Path,
+    random_lora: Callable[..., Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[str]:
+    """The address of a real vLLM that serves a twin's safetensors: the small model with a LoRA merged in."""
     from llm_twin.training.export import export
 
     folder = tmp_path_factory.mktemp("vllm")
@@ -93,7 +102,7 @@ def vllm_server(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(twin / "safetensors")]
+    command = [vllm_python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(twin / "safetensors")]
     command += ["--served-model-name", "marlow", "--port", str(port), "--max-model-len", "2048"]
     command += ["--dtype", "float32", "--enforce-eager"]  # in bfloat16 a batch parts from a single answer
     environment = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}

@@ -1,7 +1,6 @@
 """Command lines of other engines: what each is told, and what a model cannot be split into."""
 
 import json
-import os
 import subprocess
 from pathlib import Path
 
@@ -90,10 +89,7 @@ def test_an_engine_or_a_file_that_is_not_there_is_named(model: Path) -> None:
 
 
 @pytest.mark.slow
-def test_vllm_knows_every_option_that_it_is_given(model: Path) -> None:
-    python = os.environ.get("TWIN_TEST_VLLM")
-    if not python:
-        pytest.skip("TWIN_TEST_VLLM names no Python that has vLLM (docs/engines.md says how to make one)")
+def test_vllm_knows_every_option_that_it_is_given(vllm_python: str, model: Path) -> None:
     read = """
 import json, sys
 from vllm.entrypoints.launchers.cli_args import make_arg_parser
@@ -102,6 +98,6 @@ found = make_arg_parser(FlexibleArgumentParser()).parse_args(sys.argv[1:])
 print(json.dumps([found.tensor_parallel_size, found.pipeline_parallel_size, found.max_model_len, found.port]))
 """
     words = command("vllm", model, TWO_BY_THREE)[2:]
-    done = subprocess.run([python, "-c", read, *words], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([vllm_python, "-c", read, *words], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads(done.stdout.splitlines()[-1]) == [2, 3, TWO_BY_THREE.context, TWO_BY_THREE.port]
