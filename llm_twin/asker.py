@@ -39,11 +39,13 @@ def chat_folder(workspace: Workspace, base: bool = False, progress: Progress = s
     return trained or wiring.pull_model(workspace, workspace.settings.models.chat, progress)
 
 
-def open_model(workspace: Workspace, base: bool = False, progress: Progress = silent) -> ChatModel:
-    """The model that answers, opened; at an endpoint nothing is pulled for it."""
+def open_model(
+    workspace: Workspace, base: bool = False, progress: Progress = silent, apart: bool = False
+) -> ChatModel:
+    """The model that answers, opened (`apart`: see wiring.open_chat); at an endpoint nothing is pulled for it."""
     if workspace.settings.adapters.chat == "openai" and (base or twin_folder(workspace) is None):
         return wiring.open_endpoint(workspace)
-    return wiring.open_chat(workspace, chat_folder(workspace, base, progress))
+    return wiring.open_chat(workspace, chat_folder(workspace, base, progress), apart)
 
 
 ENDPOINT = "endpoint"

@@ -83,10 +83,11 @@ def open_vectors(workspace: Workspace, dimension: int) -> VectorStore:
     return cast(VectorStore, opened)
 
 
-def open_chat(workspace: Workspace, folder: Path) -> ChatModel:
+def open_chat(workspace: Workspace, folder: Path, apart: bool = False) -> ChatModel:
     """A chat model from its prepared folder; at an endpoint, the one that stands for that folder.
 
-    An endpoint serves a trained twin under its folder's name or not at all: another model never passes for it.
+    An endpoint serves a trained twin under its folder's name or not at all: another model never passes for it. An
+    engine of this machine runs `apart`, in a process of its own, where it can (for servers).
     """
     if workspace.settings.adapters.chat == "openai":
         twin = folder.resolve().parent == (workspace.home / "models").resolve()
@@ -95,7 +96,8 @@ def open_chat(workspace: Workspace, folder: Path) -> ChatModel:
         return _open_hosted(workspace, folder)
     opened = adapter("chat", workspace.settings.adapters.chat)
     if workspace.settings.adapters.chat == "openvino":
-        return cast(ChatModel, opened(folder, prompt_lookup=workspace.settings.ask.prompt_lookup))
+        lookup = workspace.settings.ask.prompt_lookup
+        return cast(ChatModel, opened(folder, prompt_lookup=lookup, apart=apart))
     return cast(ChatModel, opened(folder))
 
 

@@ -46,7 +46,7 @@ def said(messages):
 articles, other, hostile, home = map(Path, sys.argv[1:])
 wiring.open_embedder = lambda workspace, progress=None: HashEmbedder(1024)
 wiring.pull_model = lambda workspace, name, progress=None: Path(name)
-wiring.open_chat = lambda workspace, folder: Slow(said)
+wiring.open_chat = lambda workspace, folder, apart=False: Slow(said)
 sources = [{"location": str(articles)}, {"location": str(hostile)}]
 sources += [{"location": str(other), "author": "Edmund Hale"}]
 workspace = Workspace(home, Settings(author="Wren Marlow", sources=sources))

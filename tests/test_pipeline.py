@@ -42,7 +42,7 @@ def corpus(tmp_path: Path) -> Path:
 def workspace(tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
     monkeypatch.setattr(wiring, "open_embedder", lambda workspace, progress=None: HashEmbedder())
     monkeypatch.setattr(wiring, "pull_model", lambda workspace, name, progress=None: tmp_path / name)
-    monkeypatch.setattr(wiring, "open_chat", lambda workspace, folder: ScriptedChat(_ask_about))
+    monkeypatch.setattr(wiring, "open_chat", lambda workspace, folder, apart=False: ScriptedChat(_ask_about))
     settings = Settings(author="Wren Marlow", sources=({"location": str(corpus)},))  # type: ignore[arg-type]
     yield Workspace(tmp_path / "home", settings)
 

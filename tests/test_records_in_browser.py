@@ -41,7 +41,7 @@ def said(messages):
 
 wiring.open_embedder = lambda workspace, progress=None: HashEmbedder(1024)
 wiring.pull_model = lambda workspace, name, progress=None: Path(name)
-wiring.open_chat = lambda workspace, folder: ScriptedChat(said)
+wiring.open_chat = lambda workspace, folder, apart=False: ScriptedChat(said)
 workspace = Workspace(home, Settings(author="Wren Marlow", sources=[{"location": articles}]))
 pipeline.collect(workspace)
 pipeline.index(workspace)

@@ -17,15 +17,15 @@ from typing import Any
 
 import openvino_genai as genai
 
-_REST_SECONDS = 0.0005
+REST_SECONDS = 0.0005
 
 Made = tuple[list[int], list[float]]
 """Ids of new tokens, and their natural-log probabilities where the request asked for them."""
 
 
-@dataclass
-class _Request:
-    """One stream: what is asked, what came of it (None: the end), and whether anybody still reads."""
+@dataclass(eq=False)
+class Stream:
+    """What is asked, what came of it (None: the end), and whether anybody still reads."""
 
     ids: list[int]
     config: Any
@@ -34,30 +34,47 @@ class _Request:
     handle: Any = None
 
 
+def hand_over(made: list[tuple[Stream, Any]]) -> None:
+    """Give what was made to who reads it, in this process."""
+    for stream, thing in made:
+        stream.made.put(thing)
+
+
 class Streams:
     """The streams of a pipeline; `add` puts token ids and a configuration into it, `turn` is held for each step.
 
+    `deliver` is called after a step with all that it made: tokens, None at an end, an Exception in place of one.
     `failed` once a step raised: the pipeline is then not to be used again.
     """
 
-    def __init__(self, pipeline: Any, add: Callable[[list[int], Any], Any], turn: threading.Lock) -> None:
+    def __init__(
+        self,
+        pipeline: Any,
+        add: Callable[[list[int], Any], Any],
+        turn: threading.Lock,
+        deliver: Callable[[list[tuple[Stream, Any]]], None] = hand_over,
+    ) -> None:
         self.failed = False
-        self._pipeline, self._add, self._turn = pipeline, add, turn
+        self._pipeline, self._add, self._turn, self._deliver = pipeline, add, turn, deliver
         self._guard = threading.Lock()
-        self._new: list[_Request] = []
+        self._new: list[Stream] = []
         self._thread: threading.Thread | None = None
 
-    def tokens(self, ids: list[int], config: Any) -> Iterator[Made]:
+    def tokens(self, stream: Stream) -> Iterator[Made]:
         """New tokens as they come; closing the iterator cancels. Raises RuntimeError as the engine does."""
-        request = _Request(ids, config)
-        self._join(request)
+        self.join(stream)
         try:
-            while (found := request.made.get()) is not None:
+            while (found := stream.made.get()) is not None:
                 if isinstance(found, Exception):
                     raise found
                 yield found
         finally:
-            request.left = True
+            stream.left = True
+
+    @property
+    def busy(self) -> bool:
+        """Whether there are streams to advance."""
+        return self._thread is not None
 
     def wait(self) -> None:
         """Let the streams that there are come to their end."""
@@ -65,16 +82,17 @@ class Streams:
         if thread is not None:
             thread.join()
 
-    def _join(self, request: _Request) -> None:
+    def join(self, stream: Stream) -> None:
+        """Advance `stream` with the others from the next step on, until its end or until it is `left`."""
         with self._guard:
-            self._new.append(request)
+            self._new.append(stream)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="openvino-streams", daemon=True)
                 self._thread.start()
 
     def _work(self) -> None:
-        """Step until there is nothing to do; the next request starts another thread."""
-        live: list[_Request] = []
+        """Step until there is nothing to do; the next stream starts another thread."""
+        live: list[Stream] = []
         while True:
             with self._guard:
                 new, self._new = self._new, []
@@ -86,22 +104,32 @@ class Streams:
                 live = self._step(live)
             except Exception as error:  # whatever the engine raises ends every stream that it held
                 self.failed = True
-                for request in live:
-                    request.made.put(RuntimeError(str(error)))
+                self._deliver([(stream, RuntimeError(str(error))) for stream in live])
                 live = []
-            time.sleep(_REST_SECONDS)
+            time.sleep(REST_SECONDS)
 
-    def _step(self, live: Sequence[_Request]) -> list[_Request]:
+    def _step(self, live: Sequence[Stream]) -> list[Stream]:
         """Advance all by one token, or a part of a prompt; those that are not done."""
+        made: list[tuple[Stream, Any]] = []
         with self._turn:
-            for request in live:
-                if request.handle is None and not request.left:
-                    request.handle = self._add(request.ids, request.config)
-                elif request.handle is not None and request.left:
-                    request.handle.cancel()
+            for stream in live:
+                if stream.handle is None and not stream.left:
+                    self._begin(stream, made)
+                elif stream.handle is not None and stream.left:
+                    stream.handle.cancel()
             if self._pipeline.has_non_finished_requests():
                 self._pipeline.step()
-        return [request for request in live if not _handed_over(request)]
+        remaining = [stream for stream in live if not _read_out(stream, made)]
+        self._deliver(made)
+        return remaining
+
+    def _begin(self, stream: Stream, made: list[tuple[Stream, Any]]) -> None:
+        """Put it into the pipeline; one that the engine does not take is its own reader's affair alone."""
+        try:
+            stream.handle = self._add(stream.ids, stream.config)
+        except Exception as error:
+            made.append((stream, RuntimeError(str(error))))
+            stream.left = True
 
 
 def read(handle: Any) -> Made:
@@ -111,15 +139,15 @@ def read(handle: Any) -> Made:
     return ids, [score for output in outputs for score in output.generated_log_probs]
 
 
-def _handed_over(request: _Request) -> bool:
-    """Give the reader what there is; whether that was all."""
-    if request.left:
+def _read_out(stream: Stream, made: list[tuple[Stream, Any]]) -> bool:
+    """Add to `made` what there is for its reader; whether that was all."""
+    if stream.left:
         return True
-    while request.handle.can_read():
-        request.made.put(read(request.handle))
-    status = request.handle.get_status()
+    while stream.handle.can_read():
+        made.append((stream, read(stream.handle)))
+    status = stream.handle.get_status()
     if status == genai.GenerationStatus.RUNNING:
         return False
     ignored = status == genai.GenerationStatus.IGNORED
-    request.made.put(RuntimeError("there is no memory left for this prompt") if ignored else None)
+    made.append((stream, RuntimeError("there is no memory left for this prompt") if ignored else None))
     return True

@@ -43,5 +43,5 @@ class Held:
         name = str(trained or "base")
         with self._lock:
             if name not in self._open:
-                self._open[name] = open_model(self._workspace, base, self._progress)
+                self._open[name] = open_model(self._workspace, base, self._progress, apart=True)
             return self._open[name]

@@ -19,10 +19,13 @@ GREEDY = Sampling(max_tokens=16, temperature=0)
 HELLO = [Message(role="user", content="Say hello.")]
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["plain", "guessing"])
+@pytest.fixture(
+    scope="module", params=[(False, False), (True, False), (True, True)], ids=["plain", "guessing", "apart"]
+)
 def chat(smol_model: Path, request: pytest.FixtureRequest) -> Iterator[OpenVinoChat]:
-    """Whether streams guess words from the prompt or not, all of this holds."""
-    model = OpenVinoChat(smol_model, prompt_lookup=request.param)
+    """Whether streams guess words from the prompt or not, in this process or in another, all of this holds."""
+    lookup, apart = request.param
+    model = OpenVinoChat(smol_model, prompt_lookup=lookup, apart=apart)
     yield model
     model.close()
 
@@ -234,3 +237,38 @@ def test_replies_to_one_prompt_score_as_they_do_alone(chat: OpenVinoChat) -> Non
             assert one.shape == found.shape
             assert found == pytest.approx(one, abs=0.35, rel=0.2), "what is unlikely is read less exactly"
             assert found.mean() == pytest.approx(one.mean(), abs=0.12)
+
+
+@pytest.mark.slow
+def test_temperatures_too_small_to_be_told_from_none_are_none(chat: OpenVinoChat) -> None:
+    for tiny in ({"temperature": 1e-50}, {"temperature": 1.0, "top_p": 1e-50}):
+        sampling = Sampling.model_validate({"max_tokens": 16, **tiny})
+        first = next(chat.stream(HELLO, sampling))
+        assert first == next(chat.stream(HELLO, GREEDY)), (
+            "the engine itself refuses a temperature that rounds to 0"
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["batch", "schema"])
+def test_streams_go_on_while_something_else_is_written(chat: OpenVinoChat, kind: str) -> None:
+    """A reader of a stream gets most of it while a long batch, or an answer that follows a schema, goes on."""
+    story = [Message(role="user", content="Tell me a story.")]
+    stream = chat.stream(story, Sampling(max_tokens=60, temperature=0.9, seed=4))
+    next(stream)
+    ended = threading.Event()
+    schema = json.dumps({"type": "string", "minLength": 600})
+
+    def other() -> None:
+        if kind == "batch":
+            chat.generate([story] * 2, Sampling(max_tokens=150, temperature=1.0))
+        else:
+            list(chat.stream(story, Sampling(max_tokens=150, temperature=1.0, json_schema=schema)))
+        ended.set()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    pieces = list(stream)
+    assert len(pieces) > 5 and not ended.is_set(), "it did not wait for the other"
+    thread.join(120)
+    assert ended.is_set()

@@ -8,7 +8,7 @@ from typing import Any
 import openvino_genai as genai
 import pytest
 
-from llm_twin.adapters.openvino_streams import Made, Streams
+from llm_twin.adapters.openvino_streams import Made, Stream, Streams
 
 Status = genai.GenerationStatus
 
@@ -85,7 +85,7 @@ def streams(pipeline: Pipeline) -> Streams:
 
 
 def test_streams_advance_together_and_each_gets_its_own(streams: Streams, pipeline: Pipeline) -> None:
-    made = [streams.tokens([length], None) for length in (20, 4)]
+    made = [streams.tokens(Stream([length], None)) for length in (20, 4)]
     pipeline.let(1)
     assert next(made[0]) == made_of(1)
 
@@ -103,7 +103,7 @@ def test_streams_advance_together_and_each_gets_its_own(streams: Streams, pipeli
 
 
 def test_a_stream_that_nobody_reads_any_more_is_cancelled(streams: Streams, pipeline: Pipeline) -> None:
-    tokens = streams.tokens([1000], None)
+    tokens = streams.tokens(Stream([1000], None))
     pipeline.let(1)
     assert next(tokens) == made_of(1)
     tokens.close()  # type: ignore[attr-defined]
@@ -117,14 +117,14 @@ def test_after_the_last_stream_the_thread_ends_and_another_begins_with_the_next(
 ) -> None:
     pipeline.let(10)
     for _ in range(2):
-        assert list(streams.tokens([2], None)) == [made_of(1), made_of(2)]
+        assert list(streams.tokens(Stream([2], None))) == [made_of(1), made_of(2)]
         streams.wait()
 
 
 def test_a_failure_of_the_engine_ends_every_stream_with_its_words(
     streams: Streams, pipeline: Pipeline
 ) -> None:
-    tokens = streams.tokens([5], None)
+    tokens = streams.tokens(Stream([5], None))
     pipeline.let(1)
     next(tokens)
     pipeline.broken = True
@@ -140,5 +140,24 @@ def test_a_prompt_that_the_engine_ignores_is_an_error_and_harms_nobody(
 ) -> None:
     pipeline.let(10)
     with pytest.raises(RuntimeError, match="no memory"):
-        list(streams.tokens([0], None))
-    assert list(streams.tokens([1], None)) == [made_of(1)] and not streams.failed
+        list(streams.tokens(Stream([0], None)))
+    assert list(streams.tokens(Stream([1], None))) == [made_of(1)] and not streams.failed
+
+
+def test_a_request_that_the_engine_does_not_take_fails_alone(pipeline: Pipeline) -> None:
+    def add(ids: list[int], config: Any) -> Handle:
+        if config == "bad":
+            raise ValueError("no such temperature")
+        return pipeline.add(ids, config)
+
+    streams = Streams(pipeline, add, threading.Lock())
+    good = streams.tokens(Stream([6], None))
+    pipeline.let(1)
+    assert next(good) == made_of(1)
+    bad = streams.tokens(Stream([3], "bad"))
+    threading.Timer(0.2, pipeline.let, [100]).start()
+    with pytest.raises(RuntimeError, match="no such temperature"):
+        next(bad)
+    assert list(good) == [made_of(number) for number in range(2, 7)] and not streams.failed
+    streams.wait()
+    assert not streams.busy

@@ -22,10 +22,10 @@ def brief(messages: list[Message]) -> str:
     return " ".join(["You", "asked:", *messages[-1].content.split()])
 
 
-def openvino(smol_model: Path) -> ChatModel:
+def openvino(smol_model: Path, apart: bool = False) -> ChatModel:
     from llm_twin.adapters.chat_openvino import OpenVinoChat
 
-    return OpenVinoChat(smol_model)
+    return OpenVinoChat(smol_model, apart=apart)
 
 
 class Served(HttpChat):
@@ -63,11 +63,12 @@ def served_model(request: pytest.FixtureRequest) -> ChatModel:
 MODELS: dict[str, Callable[[pytest.FixtureRequest], ChatModel]] = {
     "scripted": lambda _: ScriptedChat(brief),
     "openvino": lambda request: openvino(request.getfixturevalue("smol_model")),
+    "openvino-apart": lambda request: openvino(request.getfixturevalue("smol_model"), apart=True),
     "openai": served_script,
     "openai-openvino": served_model,
     "openai-vllm": lambda request: HttpChat(request.getfixturevalue("vllm_server"), concurrency=3),
 }
-NEED_A_MODEL = {"openvino", "openai-openvino", "openai-vllm"}
+NEED_A_MODEL = {"openvino", "openvino-apart", "openai-openvino", "openai-vllm"}
 """These are models that read and sample; the others follow a script."""
 MARKS = {"openai": [pytest.mark.enable_socket], **{n: [pytest.mark.slow] for n in NEED_A_MODEL}}
 

@@ -54,7 +54,7 @@ def stand_in_fixture(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
 def stand_in(patch: pytest.MonkeyPatch, chat: Any) -> None:
     patch.setattr(wiring, "open_embedder", lambda workspace, progress=None: HashEmbedder())
     patch.setattr(wiring, "pull_model", lambda workspace, name, progress=None: Path(name))
-    patch.setattr(wiring, "open_chat", lambda workspace, folder: chat)
+    patch.setattr(wiring, "open_chat", lambda workspace, folder, apart=False: chat)
 
 
 @pytest.fixture

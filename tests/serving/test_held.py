@@ -23,7 +23,7 @@ def opened(
     folders: list[Path] = []
     stand_in(None)
 
-    def open_chat(workspace: Workspace, folder: Path) -> ScriptedChat:
+    def open_chat(workspace: Workspace, folder: Path, apart: bool) -> ScriptedChat:
         folders.append(folder)
         return ScriptedChat(echo, name=folder.name)
 

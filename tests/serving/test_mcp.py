@@ -26,7 +26,7 @@ from llm_twin.cli import app
 
 wiring.open_embedder = lambda workspace, progress=None: HashEmbedder()
 wiring.pull_model = lambda workspace, name, progress=None: Path(name)
-wiring.open_chat = lambda workspace, folder: ScriptedChat(lambda messages: "Salt gets into every bearing.")
+wiring.open_chat = lambda workspace, folder, apart=False: ScriptedChat(lambda messages: "Salt gets into every bearing.")
 app(["mcp", "--home", sys.argv[1]])
 """
 

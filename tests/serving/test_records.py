@@ -38,7 +38,7 @@ def test_the_dataset_is_told_in_numbers_and_paged(
 ) -> None:
     made = client()
     assert made.get("/dataset").status_code == made.get("/dataset/samples").status_code == 404
-    monkeypatch.setattr(wiring, "open_chat", lambda workspace, folder: ScriptedChat(about))
+    monkeypatch.setattr(wiring, "open_chat", lambda workspace, folder, apart=False: ScriptedChat(about))
     pipeline.dataset(workspace)
     found = made.get("/dataset").json()
     assert found["author"] == "Wren Marlow" and found["counts"]["samples"] > 10
