@@ -20,7 +20,7 @@ import openvino_genai as genai
 REST_SECONDS = 0.0005
 
 Made = tuple[list[int], list[float]]
-"""Ids of new tokens, and their natural-log probabilities where the request asked for them."""
+"""Ids of new tokens, and their natural-log probabilities, without meaning where the request did not ask for them."""
 
 
 @dataclass(eq=False)

@@ -38,7 +38,9 @@ def test_a_reply_that_ends_by_itself_says_so_and_one_at_the_limit_does_not(engin
 
 
 @pytest.mark.slow
-def test_a_stream_writes_what_a_batch_does_and_tells_probabilities_when_asked(engine: Engine) -> None:
+def test_a_stream_writes_what_a_batch_does_and_its_tokens_are_as_probable_as_their_scores(
+    engine: Engine,
+) -> None:
     sampling = Sampling(max_tokens=6, temperature=0)
     (reply,) = engine.write([PROMPT], sampling)
     told = list(engine.stream(PROMPT, sampling, told=True))
@@ -46,7 +48,6 @@ def test_a_stream_writes_what_a_batch_does_and_tells_probabilities_when_asked(en
     scores = [score for _, found in told for score in found]
     (again,) = engine.score([(PROMPT, reply.ids)])
     assert scores == pytest.approx(again, abs=0.1)
-    assert not any(found for _, found in engine.stream(PROMPT, sampling))
 
 
 @pytest.mark.slow
