@@ -87,13 +87,16 @@ def train_inputs(workspace: Workspace) -> str:
 
 
 def evaluate_inputs(workspace: Workspace) -> str:
-    """Changes with the index, the dataset, the twin and the settings of `[evaluate]`."""
+    """Changes with the index, the dataset, the twin, and the settings of measuring and of the answers measured."""
+    settings = workspace.settings
     stages = [workspace.finished(stage) for stage in ("index", "dataset", "train")]
     return digest(
         str(EVALUATION),
         *(stage.fingerprint if stage else "" for stage in stages),
-        workspace.settings.evaluate.model_dump_json(),
-        workspace.settings.privacy.model_dump_json(),
+        *(
+            part.model_dump_json()
+            for part in (settings.evaluate, settings.privacy, settings.ask, settings.search)
+        ),
         *_endpoint(workspace),
     )
 

@@ -9,7 +9,7 @@ is up to date. Every function may be killed at any moment and run again.
 import json
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -290,7 +290,7 @@ def evaluate(
         workspace, found, documents, embedder, subjects, conversation, sampling, notes, progress, judge
     )
     with closing(bench):
-        parts = said | sections.measured(bench, settings.sections, judge)
+        parts = said | _judged_before(folder) | sections.measured(bench, settings.sections, judge)
     retrieval = sections.retrieval(bench)
     report = _evaluation_report(workspace, subjects, measured, retrieval, parts)
     paths = write_report(report, folder)
@@ -304,14 +304,27 @@ def evaluate(
     return finished if quick or model else whole.finish("evaluate", inputs, finished)
 
 
+def _judged_before(folder: Path) -> dict[str, Any]:
+    """What `--judge` once added to this very evaluation: it still holds, and is not asked again."""
+    from llm_twin.evaluation.runs import REPORT, find
+    from llm_twin.sections import JUDGED
+
+    found: dict[str, Any] = {}
+    if (folder / REPORT).exists():
+        with suppress(InputError):  # a report of another version is made anew
+            _, report = find(folder.parent, folder.name)
+            found = {field: getattr(report, field) for field, _ in JUDGED.values()}
+    return found
+
+
 def _quickly(workspace: Workspace) -> Workspace:
     evaluate = workspace.settings.evaluate.model_copy(update=QUICK)
     return Workspace(workspace.home, workspace.settings.model_copy(update={"evaluate": evaluate}))
 
 
 def _where(workspace: Workspace, measured: Subject) -> list[str]:
-    """Which server a model without a folder stands behind."""
-    return [] if measured.folder else [workspace.settings.endpoint.url, measured.name]
+    """Which weights they are, or which server a model without a folder stands behind."""
+    return [measured.sha256] if measured.folder else [workspace.settings.endpoint.url, measured.name]
 
 
 def _evaluation_report(

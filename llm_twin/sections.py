@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _PARAPHRASED = 8
 _TRIALS = 24
 _SHOWN = 4
+_THUMBS = 60
+"""The newest of users' thumbs are held against the judge; each costs two questions to it."""
 _TWIN_ANSWERS = "twin write"
 
 
@@ -335,7 +337,8 @@ def privacy(bench: Bench) -> Any:
 
 def judged(bench: Bench) -> Any:
     """What the model of `[endpoint]` says of accuracy and style; it must be a stronger one than those it judges."""
-    from llm_twin.evaluation.judge import Case, judge
+    from llm_twin.evaluation.judge import Case, Thumb, judge
+    from llm_twin.journal import Journal
 
     wrote = {name: [p.text for p in bench.written.wrote[name]] for name in ("base", "twin")}
     cases = [
@@ -343,8 +346,10 @@ def judged(bench: Bench) -> Any:
         for s, twin, base in zip(bench.material.test, wrote["twin"], wrote["base"], strict=True)
     ]
     passages = [s.response for s in spread(bench.material.train, 24)]
+    feedback = Journal(bench.workspace.home / "feedback.jsonl", Feedback).read()
+    thumbs = [Thumb(f.question, f.answer, f.thumb == "up") for f in feedback if f.thumb]
     with closing(wiring.open_endpoint(bench.workspace)) as model:
-        return judge(cases, passages, model, bench.notes, progress=bench.progress)
+        return judge(cases, passages, model, bench.notes, thumbs=thumbs[-_THUMBS:], progress=bench.progress)
 
 
 def ares(bench: Bench) -> Any:

@@ -16,7 +16,7 @@ from llm_twin.errors import InputError, MissingPart
 from llm_twin.evaluation.people import Dimension, Guess
 from llm_twin.evaluation.report import Report
 from llm_twin.journal import Journal
-from llm_twin.settings import EndpointSettings, Settings
+from llm_twin.settings import AskSettings, EndpointSettings, SearchSettings, Settings
 from llm_twin.text import words
 from llm_twin.training.rehearsal import Rehearsed
 from llm_twin.types import Feedback, Sample, StageReport, Value
@@ -211,6 +211,8 @@ def test_the_next_report_holds_what_people_said_and_what_a_judge_says(
     assert (after.feedback[0].up, after.feedback[0].edited) == (1, 1)
     assert after.ares is not None and after.ares.judge == "judge"
     assert [d.dimension for d in after.ares.dimensions] == list(get_args(Dimension))
+    again = _report(pipeline.evaluate(measurable, quick=True))
+    assert again.ares == after.ares, "what a judge said once is not lost when nobody asks it again"
 
 
 class Mute(ScriptedChat):
@@ -238,6 +240,35 @@ def test_the_model_of_an_endpoint_is_measured_as_far_as_it_can_be(
     other = measurable.settings.model_copy(update={"endpoint": EndpointSettings(url="http://elsewhere/v1")})
     elsewhere = pipeline.evaluate(Workspace(measurable.home, other), quick=True, model="endpoint")
     assert elsewhere.artefacts != finished.artefacts
+
+
+def test_the_judge_is_held_against_the_newest_of_users_thumbs(
+    measurable: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(wiring, "open_endpoint", lambda workspace: ScriptedChat(_ask_about, name="judge"))
+    monkeypatch.setattr(
+        "llm_twin.evaluation.judge.judge", lambda *given, thumbs, progress: asked.append(thumbs)
+    )
+    _say_something(measurable)
+    pipeline.evaluate(measurable, quick=True, judge=True)
+    assert [(t.question, t.answer, t.up) for t in asked[0]] == [("q", "a b", True)]
+
+
+def test_an_evaluation_is_another_with_other_answers_or_other_weights(
+    measurable: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_settings(**update: Any) -> Workspace:
+        return Workspace(measurable.home, measurable.settings.model_copy(update=update))
+
+    before = freshness.evaluate_inputs(measurable)
+    for update in ({"ask": AskSettings(budget_tokens=700)}, {"search": SearchSettings(diversity=True)}):
+        assert freshness.evaluate_inputs(with_settings(**update)) != before
+    found = []
+    for sha256 in ("0", "1"):
+        monkeypatch.setattr(models, "read_card", lambda folder, sha256=sha256: SimpleNamespace(sha256=sha256))
+        found.append(pipeline.evaluate(measurable, quick=True, model="some-model").artefacts[0])
+    assert found[0] != found[1], "a folder may hold other weights than the last time"
 
 
 def test_an_endpoint_that_writes_counts_for_what_it_wrote(measurable: Workspace) -> None:
