@@ -19,7 +19,7 @@ from llm_twin.errors import InputError
 from llm_twin.models import ModelCard, ModelRole, sha256_of, write_card
 from llm_twin.ports import Progress, silent
 
-BASE, SERVING = "base.gguf", "serving.gguf"
+BASE, SERVING, SMALLER = "base.gguf", "serving.gguf", "serving-int4.gguf"
 TOKENIZER, TEMPLATE = "tokenizer.json", "chat_template.jinja"
 
 _WANTED = re.compile(r"model[^/]*\.safetensors|[^/]*\.(json|jinja|txt)|1_Pooling/config\.json")
@@ -55,7 +55,7 @@ def prepare_gguf(
     else:
         gguf_file.rewrite(folder / BASE, folder / SERVING, "q8_0", progress=progress)
     sha256 = sha256_of(folder / BASE)
-    _sync(folder, names)
+    sync(folder, names)
     return write_card(
         folder,
         names,
@@ -69,6 +69,14 @@ def prepare_gguf(
     )
 
 
+def at_four_bits(folder: Path, serving: str, progress: Progress = silent) -> Path:
+    """The weights that `serving` names in a model's folder, rounded to 4 bits (Q4_0): made once, then found."""
+    smaller, source = folder / SMALLER, folder / serving
+    if not smaller.exists() or smaller.stat().st_mtime < source.stat().st_mtime:
+        gguf_file.rewrite(source, smaller, "q4_0", progress=progress)
+    return smaller
+
+
 def prepare_safetensors(folder: Path, role: ModelRole, **card: Any) -> ModelCard:
     """Finish the folder of a model published as safetensors, from the files in it.
 
@@ -80,7 +88,7 @@ def prepare_safetensors(folder: Path, role: ModelRole, **card: Any) -> ModelCard
     if role == "chat" and (template := _template(folder)) and TEMPLATE not in names:
         (folder / TEMPLATE).write_text(template)
         names.append(TEMPLATE)
-    _sync(folder, names)
+    sync(folder, names)
     numbers = {
         "architecture": _need(folder, config, "model_type"),
         "dimension": _need(folder, config, "hidden_size"),
@@ -177,7 +185,7 @@ def _json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _sync(folder: Path, names: list[str]) -> None:
+def sync(folder: Path, names: list[str]) -> None:
     """Have everything on disk before the card says that it is there."""
     for name in names:
         with (folder / name).open("rb") as handle:

@@ -152,7 +152,9 @@ class EvaluateSettings(Section):
 class AskSettings(Section):
     """How questions are answered.
 
-    `prompt_lookup` lets the model in this process guess its next words from the passages: answers come sooner.
+    `prompt_lookup` lets the model on this machine guess its next words from the passages: answers come sooner. With
+    `draft`, a small model of the same vocabulary guesses instead, which pays for models of some billion parameters.
+    `int4` rounds the weights to 4 bits: less memory, and answers a little less exact.
     """
 
     mode: Literal["write", "quote"] = "write"
@@ -162,6 +164,8 @@ class AskSettings(Section):
     temperature: float = Field(0.3, ge=0)
     top_p: float = Field(0.9, gt=0, le=1)
     prompt_lookup: bool = True
+    draft: str = ""
+    int4: bool = False
 
     def sampling(self) -> Sampling:
         """How the model generates where nobody asks otherwise."""

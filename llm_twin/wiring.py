@@ -96,8 +96,10 @@ def open_chat(workspace: Workspace, folder: Path, apart: bool = False) -> ChatMo
         return _open_hosted(workspace, folder)
     opened = adapter("chat", workspace.settings.adapters.chat)
     if workspace.settings.adapters.chat == "openvino":
-        lookup = workspace.settings.ask.prompt_lookup
-        return cast(ChatModel, opened(folder, prompt_lookup=lookup, apart=apart))
+        asked = workspace.settings.ask
+        draft = pull_model(workspace, asked.draft) if asked.draft else None
+        faster = {"prompt_lookup": asked.prompt_lookup, "draft": draft, "int4": asked.int4}
+        return cast(ChatModel, opened(folder, apart=apart, **faster))
     return cast(ChatModel, opened(folder))
 
 

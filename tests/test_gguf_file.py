@@ -52,6 +52,18 @@ def test_rewrite_keeps_model_and_metadata(
     assert calls[-1][0] == calls[-1][1] > 0
 
 
+def test_at_four_bits_the_vocabulary_keeps_eight(tmp_path: Path, tiny_gguf: MakeGguf) -> None:
+    source, target = tiny_gguf(tmp_path / "m.gguf", "F16"), tmp_path / "out.gguf"
+    gguf_file.rewrite(source, target, "q4_0")
+    kinds = {name: tensor.kind for name, tensor in gguf_file.read(target).tensors.items()}
+    assert (kinds["token_embd.weight"], kinds[QUERY], kinds[NORM]) == ("Q8_0", "Q4_0", "F32")
+    old, new = by_the_package(source)[QUERY], by_the_package(target)[QUERY]
+    blocks = np.abs(old).reshape(-1, 32).max(axis=1, keepdims=True)
+    assert (np.abs(new - old).reshape(-1, 32) <= blocks / 8 * 1.01).all(), (
+        "a step of 16 between the ends of a block"
+    )
+
+
 def test_patch_changes_what_it_is_asked_to(tmp_path: Path, tiny_gguf: MakeGguf) -> None:
     source, target = tiny_gguf(tmp_path / "m.gguf"), tmp_path / "out.gguf"
     seen = []

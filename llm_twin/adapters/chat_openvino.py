@@ -16,10 +16,11 @@ from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
 from llm_twin.adapters.openvino_apart import EngineApart
-from llm_twin.adapters.openvino_engine import Engine, Setup, TokenModel
+from llm_twin.adapters.openvino_engine import Engine, Setup, TokenModel, as_draft
 from llm_twin.errors import InputError
 from llm_twin.models import damage, read_card
 from llm_twin.ports import Progress, silent
+from llm_twin.prepare import at_four_bits
 from llm_twin.prompts import chat_ids, reply_ids
 from llm_twin.types import Completion, Message, Sampling, Token
 
@@ -29,12 +30,20 @@ class OpenVinoChat:
 
     Streams advance together; a batch, a score and a stream that follows a JSON schema take turns, and streams rest
     meanwhile. `prompt_lookup` lets streams guess; it costs a quarter of the speed where several write at once what
-    is in no prompt. `apart` runs the engine in a process of its own, for servers. Raises InputError for a folder
-    that is not a whole model.
+    is in no prompt. `draft` is the folder of a small model of the same vocabulary that guesses in its place. `int4`
+    rounds the weights to 4 bits, once. `apart` runs the engine in a process of its own, for servers. Raises
+    InputError for a folder that is not a whole model, and for a draft with another vocabulary.
     """
 
     def __init__(
-        self, folder: Path, name: str | None = None, prompt_lookup: bool = False, apart: bool = False
+        self,
+        folder: Path,
+        name: str | None = None,
+        *,
+        prompt_lookup: bool = False,
+        draft: Path | None = None,
+        int4: bool = False,
+        apart: bool = False,
     ) -> None:
         card = read_card(folder)
         if reason := damage(folder):  # the engine would take the whole process down with it
@@ -49,11 +58,22 @@ class OpenVinoChat:
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         setup = Setup(
             name=self.name,
-            weights=folder / card.serving,
+            weights=at_four_bits(folder, card.serving) if int4 else folder / card.serving,
             stop_ids=tuple(self._stop_ids),
-            prompt_lookup=prompt_lookup,
+            prompt_lookup=prompt_lookup and draft is None,
+            draft=self._drafting(draft) if draft else None,
         )
         self._engine: TokenModel = EngineApart(setup) if apart else Engine(setup)
+
+    def _drafting(self, folder: Path) -> Path:
+        """The draft as the engine takes it, whose tokens must be ours."""
+        theirs = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        if theirs.get_vocab() != self._tokenizer.get_vocab():
+            raise InputError(
+                f"{folder.name} has another vocabulary than {self.name}, and cannot draft for it",
+                "choose a smaller model of the same family for [ask] draft",
+            )
+        return as_draft(folder)
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Tokens of the rendered prompt."""

@@ -9,6 +9,7 @@ from a batch where two tokens are as likely. Not covered: text, and room for it 
 """
 
 import re
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -23,7 +24,9 @@ import openvino_genai as genai
 
 from llm_twin.adapters.openvino_streams import REST_SECONDS, Made, Stream, Streams, hand_over, read
 from llm_twin.errors import InputError, TwinError
+from llm_twin.models import read_card
 from llm_twin.ports import Progress, silent
+from llm_twin.prepare import sync, take
 from llm_twin.types import Sampling, Value
 
 Prompt = list[int]
@@ -299,6 +302,34 @@ class Engine:
             handle.cancel()
         while pipeline.has_non_finished_requests():
             self._step(pipeline)
+
+
+def as_draft(folder: Path) -> Path:
+    """The model of `folder` as OpenVINO's own files, made once: the engine takes no GGUF as a draft.
+
+    Raises InputError for a folder that is not a model stored as GGUF, TwinError where the engine cannot load it.
+    """
+    made, card = folder / "draft", read_card(folder)
+    if (made / "openvino_model.bin").exists():
+        return made
+    if card.serving is None:
+        raise InputError(f"{folder} holds no GGUF to draft with", "choose a model stored as GGUF")
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".draft-") as name:
+        weights = Path(name) / card.serving
+        take(folder / card.serving, weights)
+        try:
+            genai.Tokenizer(str(weights), enable_save_ov_model=True)
+            genai.ContinuousBatchingPipeline(
+                str(weights), genai.SchedulerConfig(), "CPU", {"enable_save_ov_model": True}
+            )
+        except Exception as error:
+            raise TwinError(f"OpenVINO cannot load {folder} as a draft: {_reason(error)}") from error
+        weights.unlink()
+        sync(Path(name), [path.name for path in Path(name).iterdir()])
+        if not made.exists():  # another process may have been quicker
+            Path(name).rename(made)
+            Path(name).mkdir()  # for the temporary folder to remove
+    return made
 
 
 @contextmanager

@@ -16,6 +16,13 @@ from llm_twin.models import read_card, write_card
 from llm_twin.types import Message, Sampling
 
 GREEDY = Sampling(max_tokens=16, temperature=0)
+FOX = [
+    Message(
+        role="user",
+        content="The quick brown fox jumps over the lazy dog while nine grey geese watch from the old stone wall."
+        "\n\nRepeat this text word for word, and nothing else.",
+    )
+]
 HELLO = [Message(role="user", content="Say hello.")]
 
 
@@ -133,13 +140,11 @@ def test_threads_are_answered_each_with_its_own(chat: OpenVinoChat) -> None:
 
 @pytest.mark.slow
 def test_what_stands_in_the_prompt_is_guessed_and_comes_several_words_at_a_time(smol_model: Path) -> None:
-    text = "The quick brown fox jumps over the lazy dog while nine grey geese watch from the old stone wall."
-    asked = [Message(role="user", content=f"{text}\n\nRepeat this text word for word, and nothing else.")]
     sampling = Sampling(max_tokens=40, temperature=0)
     longest = {}
     for lookup in (False, True):
         with closing(OpenVinoChat(smol_model, prompt_lookup=lookup)) as model:
-            pieces = list(model.stream(asked, sampling))
+            pieces = list(model.stream(FOX, sampling))
             assert "quick brown fox jumps" in "".join(pieces)
             longest[lookup] = max(len(piece.split()) for piece in pieces)
     assert longest[False] == 1 < 3 <= longest[True]
@@ -272,3 +277,38 @@ def test_streams_go_on_while_something_else_is_written(chat: OpenVinoChat, kind:
     assert len(pieces) > 5 and not ended.is_set(), "it did not wait for the other"
     thread.join(120)
     assert ended.is_set()
+
+
+@pytest.mark.slow
+def test_a_draft_guesses_several_words_at_a_time_and_what_is_written_stays_right(smol_model: Path) -> None:
+    with closing(OpenVinoChat(smol_model, prompt_lookup=True, draft=smol_model)) as helped:
+        pieces = list(helped.stream(FOX, Sampling(max_tokens=40, temperature=0)))
+    assert "quick brown fox jumps" in "".join(pieces)
+    assert max(len(piece.split()) for piece in pieces) > 1
+    assert {p.suffix for p in (smol_model / "draft").iterdir()} == {".xml", ".bin"}
+
+
+@pytest.mark.slow
+def test_a_draft_of_another_vocabulary_is_refused(smol_model: Path, copied: Path) -> None:
+    tokenizer = json.loads((copied / "tokenizer.json").read_text())
+    tokenizer["model"]["vocab"]["zzzz"] = tokenizer["model"]["vocab"].pop("Ġowl")
+    tokenizer["model"]["merges"] = [m for m in tokenizer["model"]["merges"] if "".join(m) != "Ġowl"]
+    (copied / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(InputError, match="another vocabulary"):
+        OpenVinoChat(smol_model, draft=copied)
+
+
+@pytest.mark.slow
+def test_weights_at_four_bits_are_smaller_and_say_nearly_the_same(copied: Path) -> None:
+    reply = "The capital of France is Paris, a large city on the river Seine."
+    asked = [Message(role="user", content="What is the capital of France?")]
+    scores = {}
+    for int4 in (False, True):
+        with closing(OpenVinoChat(copied, int4=int4)) as model:
+            scores[int4] = model.score([asked], [reply])[0].mean()
+    made = copied / "serving-int4.gguf"
+    assert made.stat().st_size < 0.8 * (copied / "serving.gguf").stat().st_size
+    assert scores[True] == pytest.approx(scores[False], abs=0.3) and scores[True] != scores[False]
+    before = made.stat().st_mtime_ns
+    OpenVinoChat(copied, int4=True)
+    assert made.stat().st_mtime_ns == before, "made once"
