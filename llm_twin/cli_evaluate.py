@@ -188,14 +188,14 @@ def blind(
 ) -> None:
     """Show a person real and generated passages in random order, and say how often they are told apart."""
     from llm_twin import assess, pages
-    from llm_twin.evaluation.people import in_words
 
     with showing(as_json) as show:
         workspace = workspace_at(home)
         items, store = assess.blind_test(workspace, seed), workspace.home / "blind.jsonl"
         pages.serve_blind(items, store, workspace.author, host, port, browser, _announce)
-        found = pages.blind_result(items, store)
-        result(show, found.model_dump(mode="json"), in_words(found, workspace.author))
+        found = pages.blind_result(items, store, workspace.author)
+        said = {**found.blind.model_dump(mode="json"), "guessed_before": found.guessed_before}
+        result(show, said, found.words)
 
 
 @app.command(epilog="Example: twin evaluate label --terminal")

@@ -368,13 +368,14 @@ def ares(bench: Bench) -> Any:
 
 def said(workspace: Workspace, twin: str) -> dict[str, Any]:
     """The report's fields for what people said so far: of `twin` in the blind test, and of every model's answers."""
-    from llm_twin.evaluation.people import Guess, blind_verdict, feedback_stats
+    from llm_twin.evaluation.blind import verdict
+    from llm_twin.evaluation.people import Guess, feedback_stats
     from llm_twin.journal import Journal
 
     guesses = [g for g in Journal(workspace.home / "blind.jsonl", Guess).read() if g.model == twin]
     feedback = Journal(workspace.home / "feedback.jsonl", Feedback).read()
     return {
-        "blind": blind_verdict(guesses) if guesses else None,
+        "blind": verdict(guesses) if guesses else None,
         "feedback": tuple(feedback_stats(feedback)),
     }
 
