@@ -116,7 +116,7 @@ def steps(workspace: Workspace, embedder: Embedder, model: ChatModel | None) -> 
         by=model,
         follow_ups=settings.follow_ups,
         filters=settings.filters,
-        known=_known(workspace) if settings.filters != "off" else None,
+        known=filterable(workspace) if settings.filters != "off" else None,
         reformulations=settings.reformulations,
         hypothetical=settings.hypothetical,
         reranker=_reranker(workspace, embedder, model),
@@ -160,7 +160,8 @@ def _reranker(workspace: Workspace, embedder: Embedder, model: ChatModel | None)
     return wiring.open_reranker(name)
 
 
-def _known(workspace: Workspace) -> Known:
+def filterable(workspace: Workspace) -> Known:
+    """What there is to filter the author's passages by."""
     with closing(wiring.open_documents(workspace)) as store:
         platforms = sorted({d.platform for d in store.documents(workspace.author) if d.platform})
     return Known([workspace.author], platforms, date.today())

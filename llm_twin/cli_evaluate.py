@@ -5,7 +5,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llm_twin.front import HOME, Home, Json, result, showing, stage_of, table_of, workspace_at
+from llm_twin.front import (
+    HOME,
+    Home,
+    Json,
+    check_options,
+    part_of,
+    result,
+    showing,
+    stage_of,
+    table_of,
+    workspace_at,
+)
 
 if TYPE_CHECKING:
     from llm_twin.evaluation.ablation import Ablation
@@ -18,6 +29,17 @@ app = typer.Typer(
 Host = Annotated[str, typer.Option(help="Which address to listen on.")]
 Port = Annotated[int, typer.Option(help="Where to serve the page; 0 takes a free one.")]
 Browser = Annotated[bool, typer.Option(help="Open the page.")]
+
+
+_GOES_WITH: dict[str, tuple[str, ...]] = {
+    "compare": (),
+    "texts": ("author",),
+    "run": ("beir",),
+    "beir": ("model_arms",),
+    "": ("quick", "model", "judge"),
+}
+"""What each way of measuring takes beside --home and --json; "" is the evaluation of a model."""
+_NEEDS = {"author": "texts", "run": "beir", "model_arms": "beir"}
 
 
 @app.callback(invoke_without_command=True)
@@ -44,14 +66,27 @@ def evaluate(
         str, typer.Option(help="Whose writing --texts is held against; default: the twin's.")
     ] = "",
     beir: Annotated[
-        Path | None, typer.Option(help="Measure the search on a BEIR-format folder instead.")
+        Path | None,
+        typer.Option(help="Measure the search on a BEIR-format folder instead; its qrels may be TREC's."),
     ] = None,
+    run: Annotated[
+        list[Path] | None,
+        typer.Option(help="With --beir: measure this TREC run instead; several are compared with the first."),
+    ] = None,
+    model_arms: Annotated[
+        int,
+        typer.Option(
+            min=0, help="With --beir: questions for the steps that ask the chat model; 0 asks none."
+        ),
+    ] = 0,
     compare: Annotated[
         tuple[str, str] | None, typer.Option(help="Champion and candidate: ids of `twin evaluate list`.")
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Measure the twin beside its base model; or texts, a model, a search benchmark, or two evaluations."""
+    with showing(as_json):
+        check_options(context, _GOES_WITH, _NEEDS)
     if context.invoked_subcommand:
         return
     if compare:
@@ -59,7 +94,7 @@ def evaluate(
     elif texts:
         _texts(home, texts, author, as_json)
     elif beir:
-        _beir(home, beir, as_json)
+        _beir(home, beir, run or [], model_arms, as_json)
     else:
         from llm_twin import pipeline
 
@@ -81,12 +116,11 @@ def _compare(home: Path, runs: tuple[str, str], as_json: bool) -> None:
             raise typer.Exit(verdict.exit_code)
 
 
-def _texts(home: Path, folder: Path, author: str, as_json: bool) -> None:
+def _texts(home: Path, place: Path, author: str, as_json: bool) -> None:
     from llm_twin import assess
 
     with showing(as_json) as show:
-        workspace = workspace_at(home)
-        found, skipped = assess.texts(workspace, folder, author or workspace.author)
+        found, skipped = assess.texts(workspace_at(home), place, author)
         passed_over = [s.model_dump() for s in skipped]
         result(
             show,
@@ -110,12 +144,23 @@ def _appraised(found: "Appraisal") -> list[str]:
     return lines
 
 
-def _beir(home: Path, folder: Path, as_json: bool) -> None:
+def _beir(home: Path, folder: Path, runs: list[Path], model_arms: int, as_json: bool) -> None:
     from llm_twin import assess
 
-    with showing(as_json) as show, show.progress() as progress:
-        found = assess.benchmark(workspace_at(home), folder, progress("search"))
-        table_of(show, _arms(found), ("search", *found.measures, "against " + found.baseline))
+    with showing(as_json) as show:
+        if runs:
+            found = assess.rankings(folder, runs)
+        else:
+            with show.progress() as progress:
+                found = assess.benchmark(workspace_at(home), folder, model_arms, progress("search"))
+        if show.as_json:
+            show.json(found.model_dump(mode="json"))
+            return
+        for table in found.tables:
+            table_of(show, _arms(table), ("search", *table.measures, "against " + table.baseline))
+            result(show, None, f"{table.questions} of {found.questions} questions; p after Holm's correction")
+        for name, why in found.left_out.items():
+            result(show, None, f"left out: {name}: {why}")
 
 
 def _arms(found: "Ablation") -> list[dict[str, Any]]:
@@ -135,14 +180,17 @@ def _arms(found: "Ablation") -> list[dict[str, Any]]:
 
 
 @app.command("list", epilog="Example: twin evaluate list --home my-twin")
-def listed(home: Home = HOME, as_json: Json = False) -> None:
+def listed(context: typer.Context, home: Home = HOME, as_json: Json = False) -> None:
     """The evaluations there are, newest first."""
     from llm_twin.evaluation.runs import listed as runs
 
-    with showing(as_json) as show:
-        rows = runs(workspace_at(home).home / "evaluations")
-        if as_json:
+    with part_of(context, home, as_json) as (workspace, show):
+        rows = runs(workspace.home / "evaluations")
+        if show.as_json:
             show.json([row.model_dump(mode="json") for row in rows])
+            return
+        if not rows:
+            result(show, None, f"{workspace.home} holds no evaluations yet; make one: twin evaluate")
             return
         plain = [
             {
@@ -158,6 +206,7 @@ def listed(home: Home = HOME, as_json: Json = False) -> None:
 
 @app.command(epilog="Example: twin evaluate diff 3bde 9323")
 def diff(
+    context: typer.Context,
     first: Annotated[str, typer.Argument(help="The beginning of an evaluation's id.")],
     second: Annotated[str, typer.Argument(help="Another's.")],
     home: Home = HOME,
@@ -166,11 +215,11 @@ def diff(
     """Every figure of two evaluations side by side."""
     from llm_twin.evaluation import runs
 
-    with showing(as_json) as show:
-        folder = workspace_at(home).home / "evaluations"
+    with part_of(context, home, as_json) as (workspace, show):
+        folder = workspace.home / "evaluations"
         found = runs.diff(runs.find(folder, first), runs.find(folder, second))
         rows = [row.model_dump(mode="json") for row in found.rows]
-        if as_json:
+        if show.as_json:
             show.json(found.model_dump(mode="json"))
             return
         result(show, None, "\n".join(str(line) for line in found.differences))
@@ -179,6 +228,7 @@ def diff(
 
 @app.command(epilog="Example: twin evaluate blind")
 def blind(
+    context: typer.Context,
     home: Home = HOME,
     seed: Annotated[int, typer.Option(help="Another order, for another person.")] = 0,
     host: Host = "127.0.0.1",
@@ -188,18 +238,18 @@ def blind(
 ) -> None:
     """Show a person real and generated passages in random order, and say how often they are told apart."""
     from llm_twin import assess, pages
-    from llm_twin.evaluation.people import in_words
 
-    with showing(as_json) as show:
-        workspace = workspace_at(home)
+    with part_of(context, home, as_json) as (workspace, show):
         items, store = assess.blind_test(workspace, seed), workspace.home / "blind.jsonl"
         pages.serve_blind(items, store, workspace.author, host, port, browser, _announce)
-        found = pages.blind_result(items, store)
-        result(show, found.model_dump(mode="json"), in_words(found, workspace.author))
+        found = pages.blind_result(items, store, workspace.author)
+        said = {**found.blind.model_dump(mode="json"), "guessed_before": found.guessed_before}
+        result(show, said, found.words)
 
 
 @app.command(epilog="Example: twin evaluate label --terminal")
 def label(
+    context: typer.Context,
     home: Home = HOME,
     terminal: Annotated[bool, typer.Option("--terminal", help="Ask here instead of on a page.")] = False,
     host: Host = "127.0.0.1",
@@ -211,8 +261,7 @@ def label(
     from llm_twin import assess, pages
     from llm_twin.label import label_in_terminal
 
-    with showing(as_json) as show:
-        workspace = workspace_at(home)
+    with part_of(context, home, as_json) as (workspace, show):
         items, path = assess.to_label(workspace), workspace.home / "labels.jsonl"
         if terminal:
             from llm_twin.evaluation.people import Label

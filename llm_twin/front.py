@@ -1,7 +1,8 @@
 """What every command shares: errors as messages and exit codes, a locked workspace, results as tables or JSON."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,6 +57,63 @@ def workspace_at(home: Path) -> "Workspace":
     from llm_twin.workspace import Workspace
 
     return Workspace(home, load(home))
+
+
+@contextmanager
+def part_of(context: typer.Context, home: Path, as_json: bool) -> "Iterator[tuple[Workspace, Show]]":
+    """The workspace of a subcommand and where to show results; --home and --json may stand before it as well.
+
+    A workspace that is not there is an InputError: a mistyped --home must not look like an empty one.
+    """
+    from llm_twin.errors import InputError
+    from llm_twin.settings import CONFIG
+
+    above = context.parent
+    before: Path | None = None
+    if above and _given(above.get_parameter_source("home")):
+        before = above.params["home"]
+    with showing(as_json or bool(above and above.params["as_json"])) as show:
+        if before and _given(context.get_parameter_source("home")) and before != home:
+            raise InputError(f"--home {before} does not go with --home {home}", "leave one of the two out")
+        home = before or home
+        if not any((home / each).exists() for each in (CONFIG, "evaluations")):
+            raise InputError(
+                f"there is no workspace at {home}", f'make one: twin init "Your Name" --home {home}'
+            )
+        yield workspace_at(home), show
+
+
+def check_options(
+    context: typer.Context, goes_with: Mapping[str, tuple[str, ...]], needs: Mapping[str, str]
+) -> None:
+    """Raise InputError for an option that would be passed over, naming it and what it does not go with.
+
+    `goes_with` holds the options that choose what is done, the first that is given wins, each with those that go
+    with it; "" is for none of them. `needs` holds options that mean nothing without another. A subcommand takes none of
+    them. --home and --json go with everything.
+    """
+    from llm_twin.errors import InputError
+
+    said = [name for name in context.params if _given(context.get_parameter_source(name))]
+    given = [name for name in said if name not in ("home", "as_json")]
+    way = next((name for name in goes_with if name in given), "")
+    chosen = context.invoked_subcommand or (_option(way) if way else "")
+    taken = () if context.invoked_subcommand else (way, *goes_with[way])
+    for name in given:
+        if chosen and name not in taken:
+            raise InputError(f"{_option(name)} does not go with {chosen}", "leave one of the two out")
+        needed = needs.get(name, name)
+        if needed not in given:
+            raise InputError(f"{_option(name)} needs {_option(needed)}", "give both, or neither")
+
+
+def _given(source: Enum | None) -> bool:
+    """Whether a value comes from the command line: the environment may hold TWIN_HOME for every command."""
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def result(show: "Show", value: Any, text: str) -> None:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from starlette.applications import Starlette
 
 from llm_twin.errors import InputError
-from llm_twin.evaluation.blind import BlindItem
+from llm_twin.evaluation.blind import BlindItem, first_of_each_pair
 from llm_twin.evaluation.labels import ASKED, NEEDED, LabelItem, label_of, unlabelled
 from llm_twin.evaluation.people import Blind, Guess, Label, blind_verdict, in_words
 from llm_twin.journal import Journal
@@ -37,6 +37,14 @@ class Judged(Value):
 
     id: str
     said: Literal["good", "bad", "skip"]
+
+
+class BlindResult(Value):
+    """What one round says; `guessed_before` of its pairs had been guessed about in another order."""
+
+    blind: Blind
+    guessed_before: int
+    words: str
 
 
 class BlindRound:
@@ -79,11 +87,25 @@ class BlindRound:
         """The guesses about these items, by id."""
         return {guess.id: guess for guess in self.journal.read() if guess.id in self.items}
 
+    def result(self) -> BlindResult:
+        """What the guesses about these items say so far."""
+        guesses = self.guesses()
+        first, _ = first_of_each_pair(self.journal.read())
+        before = len(guesses.keys() - {guess.id for guess in first})
+        found = blind_verdict(list(guesses.values()))
+        words = in_words(found, self.author)
+        if before:
+            words += (
+                f" {before} of these pairs had been guessed about before, in another order; the report counts "
+                "the first guess about each pair alone, because the end of a test shows which passage is whose."
+            )
+        return BlindResult(blind=found, guessed_before=before, words=words)
+
     def _end(self, guesses: dict[str, Guess]) -> State:
-        found: Blind = blind_verdict(list(guesses.values()))
+        found = self.result()
         return {
-            "words": in_words(found, self.author),
-            "blind": found.model_dump(),
+            "words": found.words,
+            "blind": found.blind.model_dump(),
             "review": [_solved(item, guesses[item.id]) for item in self.items.values()],
         }
 
@@ -196,7 +218,6 @@ def serve_label(
     serve(lambda token, name: label_app(items, store_path, token, name), host, port, open_browser, announce)
 
 
-def blind_result(items: Sequence[BlindItem], store_path: Path) -> Blind:
+def blind_result(items: Sequence[BlindItem], store_path: Path, author: str) -> BlindResult:
     """What the guesses about `items` say so far."""
-    known = {item.id for item in items}
-    return blind_verdict([g for g in Journal(store_path, Guess).read() if g.id in known])
+    return BlindRound(items, Journal(store_path, Guess), author).result()

@@ -240,6 +240,7 @@ QUICK: dict[str, Any] = {
     "passages": 12,
     "machine_passages": 24,
     "questions": 40,
+    "search_model_arms": 0,
     "max_tokens": 80,
     "sections": ("opinions", "search"),
 }

@@ -7,16 +7,16 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from llm_twin import wiring
-from llm_twin.asker import Subject, answering
+from llm_twin.asker import Subject, answering, filterable
 from llm_twin.errors import InputError, MissingPart
 from llm_twin.evaluation.measure import Material, Notes, Written, written
 from llm_twin.evaluation.style import Passage
 from llm_twin.features.chunk import chunks
 from llm_twin.material import spread
-from llm_twin.ports import ChatModel, Embedder, Progress, TokenEmbedder
+from llm_twin.ports import ChatModel, Embedder, Progress
 from llm_twin.reading import own_documents, read_samples
 from llm_twin.text import digest, slug
 from llm_twin.types import Answer, Chunk, CleanDocument, Feedback, Message, Sample, Sampling, Where
@@ -153,20 +153,20 @@ def validation(bench: Bench) -> Any:
 
 
 def search(bench: Bench) -> Any:
-    """Today's search beside its halves, diversity and late interaction, with paired significance."""
-    from llm_twin.arms import HYBRID, plain_arms, reranked_arms
-    from llm_twin.evaluation.ablation import ablate
-    from llm_twin.evaluation.retrieval import known
-    from llm_twin.inference.rerank import LateInteraction
+    """Today's search beside its halves and each further step, with paired significance.
 
-    asked = known(spread(bench.questions, bench.workspace.settings.evaluate.questions), bench.chunks)
-    where = Where(author=bench.workspace.author)
+    Steps that ask the chat model ask the one that is measured, as its answers would.
+    """
+    from llm_twin.arms import Ground, measure_search
+    from llm_twin.evaluation.retrieval import known
+
+    settings, where = bench.workspace.settings.evaluate, Where(author=bench.workspace.author)
+    asked = known(spread(bench.questions, settings.questions), bench.chunks)
+    many = settings.search_model_arms
+    model = bench.twin if many else "[evaluate] search_model_arms is 0, or --quick was given"
     with closing(wiring.open_vectors(bench.workspace, bench.embedder.dimension)) as store:
-        arms = plain_arms(store, bench.embedder, where)
-        if hasattr(bench.embedder, "token_vectors"):  # a TokenEmbedder
-            late = {"late interaction": LateInteraction(cast(TokenEmbedder, bench.embedder))}
-            arms |= reranked_arms(store, bench.embedder, where, late)
-        return ablate(asked, arms, HYBRID, notes=bench.notes, progress=bench.progress)
+        ground = Ground(store, bench.embedder, where, filterable(bench.workspace))
+        return measure_search(asked, ground, model, many, notes=bench.notes, progress=bench.progress)
 
 
 def general(bench: Bench) -> Any:
@@ -373,13 +373,14 @@ def ares(bench: Bench) -> Any:
 
 def said(workspace: Workspace, twin: str) -> dict[str, Any]:
     """The report's fields for what people said so far: of `twin` in the blind test, and of every model's answers."""
-    from llm_twin.evaluation.people import Guess, blind_verdict, feedback_stats
+    from llm_twin.evaluation.blind import verdict
+    from llm_twin.evaluation.people import Guess, feedback_stats
     from llm_twin.journal import Journal
 
     guesses = [g for g in Journal(workspace.home / "blind.jsonl", Guess).read() if g.model == twin]
     feedback = Journal(workspace.home / "feedback.jsonl", Feedback).read()
     return {
-        "blind": blind_verdict(guesses) if guesses else None,
+        "blind": verdict(guesses) if guesses else None,
         "feedback": tuple(feedback_stats(feedback)),
     }
 
@@ -425,6 +426,8 @@ def measured(bench: Bench, names: Sequence[str], judge: bool = False) -> dict[st
             found[field] = make(bench)
         except (InputError, MissingPart) as error:
             missing[name] = str(error)
+    if "search" in found:
+        missing |= {f"search: {name}": why for name, why in found["search"].left_out.items()}
     if "rag" in found:  # chosen by place and not by result
         found["answers"] = tuple(_twin_answers(bench)[:_SHOWN])
     return {**found, "not_measured": missing}

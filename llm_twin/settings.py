@@ -134,11 +134,14 @@ class EvaluateSettings(Section):
     """How much is measured: held-out passages, and how the models answer.
 
     `tasks` are names of lm-evaluation-harness or folders with tasks in its YAML, at most `task_items` items each.
+    `search_model_arms` is how many questions the steps of the search get that ask the chat model, 8 to 15 seconds
+    each on a CPU; 0 leaves these steps out.
     """
 
     passages: int = Field(48, ge=6)
     machine_passages: int = Field(96, ge=6)
     questions: int = Field(200, ge=1)
+    search_model_arms: int = Field(0, ge=0)
     choices: int = Field(24, ge=4)
     answered: int = Field(12, ge=4)
     sections: tuple[str, ...] = SECTIONS

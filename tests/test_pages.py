@@ -85,11 +85,13 @@ def test_a_blind_test_from_the_first_item_to_the_end(store: Path) -> None:
         assert state["item"]["id"] == item.id and state["done"] == number
         picked = right(item) if number != 2 else 3 - right(item)
         state = say({"id": item.id, "picked": picked})
-    found = blind_result(ITEMS, store)
+    said = blind_result(ITEMS, store, "Wren")
+    found = said.blind
+    assert said.guessed_before == 0
     assert found.total and (found.total.correct, found.total.guesses) == (5, 6)
     assert state["item"] is None
     assert state["end"]["blind"] == json.loads(found.model_dump_json())
-    assert state["end"]["words"] == in_words(found, "Wren")
+    assert state["end"]["words"] == said.words == in_words(found, "Wren")
     assert [told["right"] for told in state["end"]["review"]] == [True, True, False, True, True, True]
     assert all(told["real"].startswith("Mine") for told in state["end"]["review"])
 
@@ -124,7 +126,25 @@ def test_guesses_of_another_test_in_the_same_file_do_not_count(store: Path) -> N
     say({"id": "i0", "picked": 1})
     state, _ = opened(blind_app(ITEMS[3:], store, "Wren", "t"))
     assert state["done"] == 0
-    assert blind_result(ITEMS[3:], store).total is None
+    assert blind_result(ITEMS[3:], store, "Wren").blind.total is None
+
+
+def test_pairs_that_were_guessed_about_in_another_order_are_told(store: Path) -> None:
+    """Two rounds over the same four pairs, and of the second's one that the first had left."""
+    pairs = [f"{number:016x}" for number in range(4)]
+    rounds = [
+        [item.model_copy(update={"id": pair + seed}) for item, pair in zip(ITEMS, pairs, strict=False)]
+        for seed in ("aaaaaaaa", "bbbbbbbb")
+    ]
+    for items, many in zip(rounds, (3, 4), strict=True):
+        _, say = opened(blind_app(items, store, "Wren", "t"))
+        for item in items[:many]:
+            state = say({"id": item.id, "picked": right(item)})
+    first, second = (blind_result(items, store, "Wren") for items in rounds)
+    assert first.guessed_before == 0 and "guessed about before" not in first.words
+    assert second.guessed_before == 3 and "3 of these pairs had been guessed about before" in second.words
+    assert second.blind.total and second.blind.total.guesses == 4, "a round is whole for who took it"
+    assert state["end"]["words"] == second.words
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ say = lambda url: print(url, flush=True)
 if kind == "blind":
     items = [BlindItem.model_validate(item) for item in given]
     pages.serve_blind(items, store, "Wren Marlow", open_browser=False, announce=say)
-    print(pages.blind_result(items, store).model_dump_json())
+    print(pages.blind_result(items, store, "Wren Marlow").blind.model_dump_json())
 else:
     pages.serve_label([LabelItem.model_validate(item) for item in given], store, open_browser=False, announce=say)
     print("ended")

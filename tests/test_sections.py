@@ -1,6 +1,7 @@
 """The sections of an evaluation: each fills a field of the report or says why it does not."""
 
-from datetime import UTC, datetime
+import itertools
+from datetime import UTC, date, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,7 +9,8 @@ from typing import Any
 import pytest
 
 from llm_twin import sections, wiring
-from llm_twin.adapters.standins import ScriptedChat
+from llm_twin.adapters.standins import HashEmbedder, ScriptedChat, echo
+from llm_twin.adapters.vectors_qdrant_edge import QdrantEdgeVectors
 from llm_twin.asker import Subject
 from llm_twin.errors import InputError, MissingPart
 from llm_twin.evaluation.forgetting import TaskRun, TaskRuns
@@ -17,10 +19,11 @@ from llm_twin.evaluation.measure import Notes
 from llm_twin.evaluation.people import Guess, Label
 from llm_twin.evaluation.ragas_scores import RagasScores, RagSample, ragas_scores
 from llm_twin.evaluation.report import Report
+from llm_twin.inference.selfquery import Known
 from llm_twin.journal import Journal
 from llm_twin.ports import silent
 from llm_twin.settings import SECTIONS, EvaluateSettings, Settings
-from llm_twin.types import Answer, Feedback, Sample, StageReport
+from llm_twin.types import Answer, Chunk, Feedback, Sample, StageReport
 from llm_twin.workspace import Workspace
 
 
@@ -200,6 +203,40 @@ def test_tasks_of_the_harness_stand_beside_the_everyday_one(
     assert asked[4:] == [(("arc_easy",), None, 7)] * 2, "what ran is noted, what did not is tried again"
 
 
+def test_the_search_is_measured_with_the_steps_that_were_asked_for(
+    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedder, asked = HashEmbedder(512), bench.asked[:4]
+    bench.chunks = [
+        Chunk(
+            id=s.id, document_id=s.document_id, author=s.author, kind="article", title="T", text=s.response,
+            start=s.start, end=s.end, tokens=20,
+        )
+        for s in asked
+    ]  # fmt: skip
+
+    def open_vectors(workspace: Workspace, dimension: int) -> QdrantEdgeVectors:
+        store = QdrantEdgeVectors(tmp_path / f"vectors-{next(count)}", dimension)
+        store.upsert(bench.chunks, embedder.embed([chunk.embedded_text for chunk in bench.chunks]))
+        return store
+
+    count, opened = itertools.count(), ScriptedChat(echo)
+    monkeypatch.setattr(wiring, "open_vectors", open_vectors)
+    known = Known(["Wren Marlow"], [], date(2026, 1, 1))
+    monkeypatch.setattr(sections, "filterable", lambda workspace: known)
+    bench.embedder, bench.questions, bench.twin = embedder, asked, None
+    found = sections.search(bench)
+    assert len(found.arms) == 6 and not found.more
+    ((left_out, why),) = found.left_out.items()
+    assert "query likelihood" in left_out and "search_model_arms is 0" in why
+    settings = bench.workspace.settings.model_copy(update={"evaluate": EvaluateSettings(search_model_arms=2)})
+    bench.workspace, bench.twin = Workspace(tmp_path, settings), opened
+    asking = sections.search(bench)
+    assert [len(table.arms) for table in asking.tables] == [6, 5] and not asking.left_out
+    monkeypatch.setattr(sections, "SECTIONS", {"search": ("search", lambda bench: found)})
+    assert sections.measured(bench, ["search"])["not_measured"] == {f"search: {left_out}": why}
+
+
 def test_what_people_said_is_that_of_this_twin_and_of_all_answers(tmp_path: Path) -> None:
     workspace, now = Workspace(tmp_path, Settings(author="Wren Marlow")), datetime(2026, 1, 1, tzinfo=UTC)
     assert sections.said(workspace, "twin-1") == {"blind": None, "feedback": ()}
@@ -214,6 +251,14 @@ def test_what_people_said_is_that_of_this_twin_and_of_all_answers(tmp_path: Path
     Journal(tmp_path / "feedback.jsonl", Feedback).append(said)
     found = sections.said(workspace, "twin-1")
     assert (found["blind"].total.guesses, found["blind"].verdict) == (20, "not told apart")
+    pair = f"{7:016x}"
+    for seed in ("aaaaaaaa", "bbbbbbbb"):  # one pair in two orders counts once
+        again = Guess(
+            id=pair + seed, created=now, model="twin-1", kind="x", real_first=True, picked_first=True
+        )
+        guesses.append(again)
+    found = sections.said(workspace, "twin-1")
+    assert (found["blind"].total.guesses, found["blind"].repeats) == (21, 1)
     assert (found["feedback"][0].down, found["feedback"][0].distance) == (1, (0.5, 0.5, 0.5))
 
 

@@ -2,7 +2,8 @@
 
 One arm is the baseline; every other is compared with it question by question: the difference with its paired
 bootstrap interval over documents, a paired randomisation p-value, and that p-value after Holm's correction for
-the number of arms. Not covered: whether better retrieval makes better answers.
+the number of arms. Arms that are too slow for every question make tables of their own, on fewer of them; an arm
+that cannot be asked says why, and the others go on. Not covered: whether better retrieval makes better answers.
 """
 
 import time
@@ -10,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, Literal
+
+from pydantic import Field
 
 from llm_twin.errors import InputError, TwinError
 from llm_twin.evaluation.intervals import Array, Draws, Estimate, draw, estimate
@@ -81,6 +84,15 @@ class Ablation(Value):
     measures: tuple[str, ...]
     """As ir-measures names them: R@5, RR@10, nDCG@10."""
     arms: tuple[Arm, ...]
+    more: "tuple[Ablation, ...]" = ()
+    """Slower arms beside the same baseline, on some of the questions; p-values are corrected table by table."""
+    left_out: dict[str, str] = Field({})
+    """Arms that were not asked, or what of them was not, and why."""
+
+    @property
+    def tables(self) -> "tuple[Ablation, ...]":
+        """This table, then `more`."""
+        return self, *self.more
 
     def arm(self, name: str) -> Arm:
         """The arm called `name`; InputError when there is none."""
@@ -102,22 +114,36 @@ def ablate(
     """Ask every arm every question, and compare each arm with `baseline`.
 
     What an arm found is kept in `notes` as soon as the arm is done, so a killed ablation goes on where it stood.
-    Where documents are judged, a document's place is that of its best chunk. Raises InputError without questions,
-    for a baseline that is no arm, and with questions of fewer than two documents.
+    Where documents are judged, a document's place is that of its best chunk. An arm beside the baseline that
+    raises InputError is not measured, and the result says why. Raises InputError without questions, for a baseline
+    that is no arm or cannot be asked, and with questions of fewer than two documents.
     """
     _check(questions, arms, baseline)
     # A document found by five of its chunks takes five places, so more chunks are asked for.
     limit = _depth(measures) * (_CHUNKS_A_DOCUMENT if judged == "document" else 1)
     key = digest(judged, *measures, *(f"{q.id} {q.text}" for q in questions))[:12]
-    found = {}
+    found, missing = {}, {}
     for name, arm in arms.items():
 
         def make(name: str = name, arm: Search | Together = arm) -> dict[str, Any]:
             return _asked(name, arm, questions, limit, judged, progress)
 
-        noted = notes.once(f"search-{slug(name)}-{digest(name)[:4]}-{key}", make) if notes else make()
-        found[name] = Ranked(**noted)
-    return compare(questions, found, baseline, judged, measures)
+        try:
+            noted = notes.once(f"search-{slug(name)}-{digest(name)[:4]}-{key}", make) if notes else make()
+        except InputError as error:
+            if name == baseline:
+                raise
+            missing[name] = str(error)
+        else:
+            found[name] = Ranked(**noted)
+    compared = compare(questions, found, baseline, judged, measures)
+    return compared.model_copy(update={"left_out": missing})
+
+
+def evenly(questions: Sequence[Question], most: int) -> Sequence[Question]:
+    """At most `most` questions (1 or more), as far apart from each other as can be, in the order given."""
+    many = len(questions)
+    return questions if many <= most else [questions[i * many // most] for i in range(most)]
 
 
 def compare(

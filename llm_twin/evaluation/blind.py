@@ -2,8 +2,10 @@
 
 Both passages are plain text with straight quotation marks, begin where they began, end with a sentence, and are
 about as long as each other. What stands first is random, as often the one as the other. Neither an item's id nor
-what a page is given of it says which is which. Not covered: instructions of which no such pair can be made (an
-answer of few words, a verbatim copy); they are left out, and `len(samples) - len(items)` says how many.
+what a page is given of it says which is which. Who guesses about a pair that was guessed about before, in another
+order, tells little new (passages are as easy or as hard to tell as they are, and the end of a test shows which was
+which), so a pair counts once. Not covered: instructions of which no such pair can be made (an answer of few words,
+a verbatim copy); they are left out, and `len(samples) - len(items)` says how many.
 """
 
 import random
@@ -12,11 +14,13 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
 from llm_twin.errors import InputError
+from llm_twin.evaluation.people import Blind, Guess, blind_verdict
 from llm_twin.text import digest, heading_text, sentences, words
 from llm_twin.types import Sample, Value
 
 LEAST_WORDS, MOST_WORDS = 20, 120
 LONG_WORDS = 60
+_PAIR = 16
 ALIKE = 0.75
 """How long the shorter passage is at least, compared with the longer."""
 
@@ -36,6 +40,7 @@ class BlindItem(Value):
     """Two passages for one instruction; `real_first` is never shown before the end."""
 
     id: str
+    """The pair's, see `pair_of`, and behind it the seed's."""
     model: str
     """Who wrote the other passage."""
     kind: str
@@ -57,8 +62,14 @@ def blind_items(
     """At most `most` items of `samples` and the model's answers to them, in random order.
 
     `kinds` names the kind of each document by its id; without it passages are told apart by length. The same
-    arguments give the same items, so a stopped test goes on. Raises InputError where no pair can be made.
+    arguments give the same items, so a stopped test goes on. Raises InputError where no pair can be made, and where
+    `generated` are answers to something else than `samples`.
     """
+    if len(samples) != len(generated):
+        raise InputError(
+            f"{len(generated)} answers are not answers to {len(samples)} samples",
+            "evaluate first: twin evaluate",
+        )
     rng = random.Random(seed)
     pairs = []
     for sample, answer in zip(samples, generated, strict=True):
@@ -84,7 +95,7 @@ def _item(
     first, second = pair if real_first else pair[::-1]
     return BlindItem(
         # Of the passages in alphabetical order: whoever computes it for either order gets the same.
-        id=digest(str(seed), model, instruction, *sorted(pair))[:16],
+        id=digest(model, instruction, *sorted(pair))[:_PAIR] + digest(str(seed))[:8],
         model=model,
         kind=kind,
         instruction=instruction,
@@ -92,6 +103,25 @@ def _item(
         second=second,
         real_first=real_first,
     )
+
+
+def pair_of(item_id: str) -> str:
+    """What stands for an item's two passages, whatever the seed."""
+    return item_id[:_PAIR]
+
+
+def first_of_each_pair(guesses: Sequence[Guess]) -> tuple[list[Guess], int]:
+    """The first guess about each pair of passages, in the order given, and how many later ones were left out."""
+    found: dict[str, Guess] = {}
+    for guess in guesses:
+        found.setdefault(pair_of(guess.id), guess)
+    return list(found.values()), len(guesses) - len(found)
+
+
+def verdict(guesses: Sequence[Guess]) -> Blind:
+    """How often the author was recognised by the first guess about each pair; the others are its `repeats`."""
+    first, repeats = first_of_each_pair(guesses)
+    return blind_verdict(first).model_copy(update={"repeats": repeats})
 
 
 def _length(pair: tuple[str, str]) -> str:

@@ -73,6 +73,8 @@ class Blind(Value):
     p_value: float | None
     """Two-sided, exact: how often pure guessing is at least this far from one half. None with `refused`."""
     kinds: tuple[BlindShare, ...]
+    repeats: int = 0
+    """Later guesses about passages that were guessed about before, left out; see `blind`."""
 
 
 class FeedbackStats(Value):
@@ -131,7 +133,8 @@ def in_words(blind: Blind, author: str) -> str:
         "taken for the author": f"That is less than guessing: the twin was taken for {author}.",
         "too few guesses": f"{blind.refused[:1].upper()}{blind.refused[1:]}.",
     }
-    return f"{lead} {meaning[blind.verdict]}"
+    again = f" {blind.repeats} later guesses about the same passages are left out." if blind.repeats else ""
+    return f"{lead} {meaning[blind.verdict]}{again}"
 
 
 def _refusal(guesses: int) -> str:

@@ -1,12 +1,13 @@
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from llm_twin.errors import InputError, TwinError
-from llm_twin.evaluation.ablation import Ablation, Ranked, Together, ablate, compare
+from llm_twin.errors import InputError, MissingPart, TwinError
+from llm_twin.evaluation.ablation import Ablation, Ranked, Together, ablate, compare, evenly
 from llm_twin.evaluation.measure import Notes
 from llm_twin.evaluation.retrieval import Question, per_question
 from llm_twin.types import Chunk, Hit
@@ -151,6 +152,26 @@ def test_what_cannot_be_compared_is_refused() -> None:
             ablate(questions, arms, baseline)
     with pytest.raises(InputError, match="no cutoff"):
         ablate(QUESTIONS, {"a": right}, "a", measures=("AP",))
+
+
+def test_an_arm_that_cannot_be_asked_says_why_and_the_others_go_on() -> None:
+    def lacking(text: str, limit: int) -> list[Hit]:
+        raise MissingPart("it tells no probabilities", "ask another model")
+
+    found = ablate(QUESTIONS, {"a": right, "mute": lacking, "b": second}, "a")
+    assert [arm.name for arm in found.arms] == ["a", "b"]
+    assert found.left_out == {"mute": "it tells no probabilities"}
+    assert found.arm("b").against["RR@10"].p_holm == found.arm("b").against["RR@10"].p, "one comparison"
+    with pytest.raises(MissingPart):
+        ablate(QUESTIONS, {"mute": lacking, "a": right}, "mute")
+
+
+@pytest.mark.parametrize("many", [1, 5, 12, 30])
+def test_some_questions_lie_as_far_apart_as_can_be(many: int) -> None:
+    places = [QUESTIONS.index(question) for question in evenly(QUESTIONS, many)]
+    assert len(places) == min(many, 12) and places == sorted(set(places))
+    gaps = {b - a for a, b in pairwise([*places, 12])}
+    assert max(gaps) - min(gaps) <= 1
 
 
 def test_run_files_are_compared_without_searching() -> None:

@@ -9,7 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_twin.errors import InputError
-from llm_twin.evaluation.blind import ALIKE, LEAST_WORDS, MOST_WORDS, BlindItem, alike, blind_items, plain
+from llm_twin.evaluation.blind import (
+    ALIKE,
+    LEAST_WORDS,
+    MOST_WORDS,
+    BlindItem,
+    alike,
+    blind_items,
+    first_of_each_pair,
+    pair_of,
+    plain,
+    verdict,
+)
+from llm_twin.evaluation.people import Guess, in_words
 from llm_twin.text import words
 from llm_twin.types import Sample
 
@@ -78,6 +90,41 @@ def test_ids_say_nothing_about_the_order() -> None:
     truth = np.array([item.real_first for item in found], float)
     correlation = [abs(np.corrcoef(column, truth)[0, 1]) for column in bits.T]
     assert max(correlation) < 4.5 / len(found) ** 0.5
+
+
+def test_a_pair_is_the_same_under_every_seed_and_another_models_is_another() -> None:
+    one, two = (sorted(pair_of(item.id) for item in items(12, seed)) for seed in (1, 2))
+    assert one == two and len(set(one)) == 12
+    made = [f"Answer {n}. {MADE}" for n in range(12)]
+    other = blind_items([sample(n) for n in range(12)], made, 1, "another twin")
+    assert not {pair_of(item.id) for item in other} & set(one)
+
+
+def guess(item: BlindItem, right: bool) -> Guess:
+    said = {"created": "2026-11-23T00:00:00Z", "model": item.model, "kind": item.kind}
+    picked = item.real_first == right
+    return Guess.model_validate(
+        {**said, "id": item.id, "real_first": item.real_first, "picked_first": picked}
+    )
+
+
+def test_a_pair_counts_once_the_first_time_whatever_the_seed() -> None:
+    """Ten pairs are missed under one seed, and all twelve told under another: two of twelve, ten left out."""
+    first, again = items(12, 1), items(12, 2)
+    guesses = [*(guess(item, False) for item in first[:10]), *(guess(item, True) for item in again)]
+    counted, repeats = first_of_each_pair(guesses)
+    assert (len(counted), repeats) == (12, 10) and counted[:10] == guesses[:10]
+    found = verdict(guesses)
+    assert found.total and (found.total.guesses, found.total.correct, found.repeats) == (12, 2, 10)
+    assert "10 later guesses about the same passages are left out" in in_words(found, "Wren")
+    assert "left out" not in in_words(verdict(guesses[:10]), "Wren")
+    assert verdict(guesses[:10]).repeats == 0 and verdict([]).total is None
+
+
+def test_answers_to_other_samples_are_refused() -> None:
+    with pytest.raises(InputError, match="2 answers are not answers to 1 samples") as caught:
+        blind_items([sample(1)], [MADE, MADE], 0)
+    assert "twin evaluate" in caught.value.way_out
 
 
 def test_kinds_come_from_the_documents_where_they_are_known() -> None:
