@@ -258,6 +258,7 @@ def evaluate(
     Only a whole evaluation of the twin counts as the road's; `judge` asks the model of `[endpoint]` as well.
     """
     from llm_twin import sections
+    from llm_twin.bench import Bench
     from llm_twin.evaluation.measure import Notes, measure
     from llm_twin.evaluation.report import write_report
     from llm_twin.material import material
@@ -286,7 +287,7 @@ def evaluate(
     found, notes = material(workspace, documents), Notes(folder)
     base, twin = (each.open(workspace) for each in subjects)
     measured = measure(found, base, twin, embedder, conversation, sampling, notes, progress)
-    bench = sections.Bench(
+    bench = Bench(
         workspace, found, documents, embedder, subjects, conversation, sampling, notes, progress, judge
     )
     with closing(bench):
