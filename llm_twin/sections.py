@@ -177,13 +177,12 @@ def answers(bench: Bench) -> Any:
     """Answers with citations: grounded or not, cited rightly or not, and silence where nothing was written."""
     from llm_twin.evaluation.rag import Arm, measure_rag
 
-    others, silent_on = bench.about_others, bench.unanswerable
-    ends = len(bench.asked), len(bench.asked) + len(silent_on.questions)
+    ours, others = bench.unanswerable, bench.about_others
 
     def arm(name: str, mode: str, model: ChatModel | None) -> Arm:
-        found = _answered(bench, name, mode, model)
-        given = list(zip(bench.asked, found, strict=False))
-        return Arm(given, found[ends[0] : ends[1]], found[ends[1] :])
+        given = zip(bench.asked, _answered(bench, name, mode, model), strict=True)
+        unanswerable = _met(bench, "silence", [*ours.questions, *others.kept.questions], name, mode, model)
+        return Arm(list(given), unanswerable[: len(ours.questions)], unanswerable[len(ours.questions) :])
 
     arms = {
         _TWIN_ANSWERS: arm(_TWIN_ANSWERS, "write", bench.twin),
@@ -191,34 +190,34 @@ def answers(bench: Bench) -> Any:
         "quote": arm("quote", "quote", None),
     }
     pairs = ((_TWIN_ANSWERS, "base write"), (_TWIN_ANSWERS, "quote"))
-    left_out = (*silent_on.left_out, *others.kept.left_out)
+    left_out = (*ours.left_out, *others.kept.left_out)
     return measure_rag(
         arms, bench.chunks, bench.embedder, left_out=left_out, pairs=pairs, without_others=others.why
     )
 
 
 def _answered(bench: Bench, name: str, mode: str, model: ChatModel | None) -> list[Answer]:
-    """Answers to the questions asked, to those of ours that nothing written answers, and to those about others."""
+    """Answers to the questions asked, which people label as well."""
+    return _met(bench, "asked", [s.instruction for s in bench.asked], name, mode, model)
+
+
+def _met(
+    bench: Bench, with_what: str, questions: Sequence[str], name: str, mode: str, model: ChatModel | None
+) -> list[Answer]:
+    """How an arm meets `questions`, noted."""
 
     def make() -> list[Any]:
-        silent_on = (*bench.unanswerable.questions, *bench.about_others.kept.questions)
-        questions = [*(s.instruction for s in bench.asked), *silent_on]
-        return _written(bench, questions, mode, model, f"answers: {name}")
+        note = f"answers: {name}"
+        found = answers_to(bench.workspace, questions, bench.embedder, model, mode, bench.progress, note)
+        return [answer.model_dump(mode="json") for answer in found]
 
-    noted = bench.notes.once(f"asked-{name.replace(' ', '-')}", make)
+    noted = bench.notes.once(f"{with_what}-{name.replace(' ', '-')}", make) if questions else []
     return [Answer.model_validate(answer) for answer in noted]
-
-
-def _written(
-    bench: Bench, questions: Sequence[str], mode: str, model: ChatModel | None, note: str
-) -> list[Any]:
-    found = answers_to(bench.workspace, questions, bench.embedder, model, mode, bench.progress, note)
-    return [answer.model_dump(mode="json") for answer in found]
 
 
 def _twin_answers(bench: Bench) -> list[Answer]:
     """What the twin answered to the questions that can be answered."""
-    return _answered(bench, _TWIN_ANSWERS, "write", bench.twin)[: len(bench.asked)]
+    return _answered(bench, _TWIN_ANSWERS, "write", bench.twin)
 
 
 def ragas(bench: Bench) -> Any:
@@ -305,12 +304,8 @@ def _pool(bench: Bench) -> list[tuple[Sample, Answer]]:
     """The twin's answers to the questions asked, which people label, and to more held-out requests beside them."""
     asked, most = {s.id for s in bench.asked}, bench.workspace.settings.evaluate.judged
     more = [s for s in held_out(bench.questions, most) if s.id not in asked]
-
-    def make() -> list[Any]:
-        return _written(bench, [s.instruction for s in more], "write", bench.twin, "answers to judge")
-
-    noted = bench.notes.once("asked-for-the-judge", make) if more else []
-    found = [*_twin_answers(bench), *(Answer.model_validate(answer) for answer in noted)]
+    questions = [s.instruction for s in more]
+    found = _twin_answers(bench) + _met(bench, "judged", questions, _TWIN_ANSWERS, "write", bench.twin)
     return list(zip([*bench.asked, *more], found, strict=True))
 
 

@@ -176,7 +176,8 @@ def test_silence_is_asked_for_on_our_questions_and_on_other_authors_documents_ap
     assert (arm.questions, arm.unanswerable, arm.others) == (4, 3, 2)
     assert (arm.abstentions.value, arm.abstentions_others.value) == (1, 0.5)
     assert [s.what for s in found.left_out] == ["How?", "Who?"]
-    assert [len(asked) for asked in calls] == [9, 9, 9]
+    assert [len(asked) for asked in calls] == [4, 5] * 3
+    assert len(sections._twin_answers(bench)) == 4 == len(bench.notes.once("asked-twin-write", list))
 
 
 def test_without_other_authors_that_is_told(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,6 +190,9 @@ def test_without_other_authors_that_is_told(bench: Any, monkeypatch: pytest.Monk
 
 def test_ares_needs_an_answer(bench: Any) -> None:
     bench.asked = bench.questions = bench.asked[:1]
+    given_up = sections._twin_answers(bench)[0]
+    bench.notes = Notes(bench.notes.folder / "new")
+    bench.notes.once("asked-twin-write", lambda: [given_up.model_dump(mode="json")])
     with pytest.raises(InputError, match="answered none"):
         sections.ares(bench)
 
