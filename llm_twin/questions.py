@@ -24,8 +24,7 @@ from llm_twin.text import digest
 from llm_twin.types import Answer, CleanDocument, Sample, Sampling, Skipped
 from llm_twin.workspace import Workspace
 
-MOST_ABOUT_OTHERS = 20
-_MAX_TOKENS = 120
+MOST_ABOUT_OTHERS = GROUP
 
 
 @dataclass(frozen=True)
@@ -90,15 +89,15 @@ def answers_to(
     embedder: Embedder,
     model: ChatModel | None,
     mode: str,
+    longest: int,
     progress: Progress = silent,
-    note: str = "answers",
 ) -> list[Answer]:
-    """An answer to each question, written in groups, with the passages behind it.
+    """An answer of at most `longest` tokens to each question, written in groups, with the passages behind it.
 
     Raises InputError for a question that the model has no answer to or no room for.
     """
     settings = workspace.settings.ask
-    sampling = Sampling(max_tokens=_MAX_TOKENS, temperature=settings.temperature, top_p=settings.top_p)
+    sampling = Sampling(max_tokens=longest, temperature=settings.temperature, top_p=settings.top_p)
     asked = [Question(id=f"{i}", question=q, author=workspace.author) for i, q in enumerate(questions)]
     found: list[Answer] = []
     with closing(wiring.open_vectors(workspace, embedder.dimension)) as store:
@@ -107,7 +106,7 @@ def answers_to(
             group = asked[first : first + GROUP]
             answered = zip(group, answer_group(group, using), strict=True)
             found += [_whole(question, answer) for question, answer in answered]
-            progress(len(found), len(asked), note)
+            progress(len(found), len(asked), f"answers: {model.name if model else mode}")
     return found
 
 

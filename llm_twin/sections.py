@@ -28,6 +28,8 @@ _PARAPHRASED = 8
 _TRIALS = 24
 _SHOWN = 4
 _TWIN_ANSWERS = "twin write"
+_WHOLE_ANSWER, _FIRST_SENTENCE = 120, 48
+"""Tokens. Whether an answer is one shows in its first sentence."""
 
 
 def _passages(samples: Sequence[Sample]) -> list[Passage]:
@@ -181,8 +183,9 @@ def answers(bench: Bench) -> Any:
 
     def arm(name: str, mode: str, model: ChatModel | None) -> Arm:
         given = zip(bench.asked, _answered(bench, name, mode, model), strict=True)
-        unanswerable = _met(bench, "silence", [*ours.questions, *others.kept.questions], name, mode, model)
-        return Arm(list(given), unanswerable[: len(ours.questions)], unanswerable[len(ours.questions) :])
+        questions = [*ours.questions, *others.kept.questions]
+        said = _noted(bench, f"silence-{name}", questions, mode, model, _FIRST_SENTENCE)
+        return Arm(list(given), said[: len(ours.questions)], said[len(ours.questions) :])
 
     arms = {
         _TWIN_ANSWERS: arm(_TWIN_ANSWERS, "write", bench.twin),
@@ -198,20 +201,24 @@ def answers(bench: Bench) -> Any:
 
 def _answered(bench: Bench, name: str, mode: str, model: ChatModel | None) -> list[Answer]:
     """Answers to the questions asked, which people label as well."""
-    return _met(bench, "asked", [s.instruction for s in bench.asked], name, mode, model)
+    return _noted(bench, f"asked-{name}", [s.instruction for s in bench.asked], mode, model)
 
 
-def _met(
-    bench: Bench, with_what: str, questions: Sequence[str], name: str, mode: str, model: ChatModel | None
+def _noted(
+    bench: Bench,
+    name: str,
+    questions: Sequence[str],
+    mode: str,
+    model: ChatModel | None,
+    longest: int = _WHOLE_ANSWER,
 ) -> list[Answer]:
-    """How an arm meets `questions`, noted."""
+    """Answers to `questions` of at most so many tokens, noted under `name`."""
 
     def make() -> list[Any]:
-        note = f"answers: {name}"
-        found = answers_to(bench.workspace, questions, bench.embedder, model, mode, bench.progress, note)
+        found = answers_to(bench.workspace, questions, bench.embedder, model, mode, longest, bench.progress)
         return [answer.model_dump(mode="json") for answer in found]
 
-    noted = bench.notes.once(f"{with_what}-{name.replace(' ', '-')}", make) if questions else []
+    noted = bench.notes.once(name.replace(" ", "-"), make) if questions else []
     return [Answer.model_validate(answer) for answer in noted]
 
 
@@ -305,7 +312,7 @@ def _pool(bench: Bench) -> list[tuple[Sample, Answer]]:
     asked, most = {s.id for s in bench.asked}, bench.workspace.settings.evaluate.judged
     more = [s for s in held_out(bench.questions, most) if s.id not in asked]
     questions = [s.instruction for s in more]
-    found = _twin_answers(bench) + _met(bench, "judged", questions, _TWIN_ANSWERS, "write", bench.twin)
+    found = _twin_answers(bench) + _noted(bench, "judged-twin-write", questions, "write", bench.twin)
     return list(zip([*bench.asked, *more], found, strict=True))
 
 

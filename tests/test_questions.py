@@ -120,14 +120,16 @@ def test_many_questions_are_answered_in_groups_as_each_would_be_alone(workspace:
     asked = ["Which lathe turns brass for the harbour clock in winter?", "Zyx?"] * 9
     shown: list[tuple[int, int, str]] = []
     found = answers_to(
-        workspace, asked, HashEmbedder(), model, "write", lambda *step: shown.append(step), "those"
+        workspace, asked, HashEmbedder(), model, "write", 120, lambda *step: shown.append(step)
     )
     assert [a.question for a in found] == asked
     assert [a.found for a in found] == [True, False] * 9
-    assert model.calls == [8, 1] and shown == [(16, 18, "those"), (18, 18, "those")]
+    assert model.calls == [8, 1] and shown == [(16, 18, "answers: scripted"), (18, 18, "answers: scripted")]
     with closing(wiring.open_vectors(workspace, HashEmbedder().dimension)) as store:
         using = asker.answering(workspace, store, HashEmbedder(), model, "write", Sampling(max_tokens=120))
         assert found[0] == ask(asked[0], using)
+    (short,) = answers_to(workspace, asked[:1], HashEmbedder(), model, "write", 3)
+    assert short.text.startswith("The lathe turns") and "brass" not in short.text
 
 
 def test_a_question_that_gets_no_answer_is_named(workspace: Workspace) -> None:
@@ -142,4 +144,5 @@ def test_a_question_that_gets_no_answer_is_named(workspace: Workspace) -> None:
             HashEmbedder(),
             ScriptedChat(lambda _: ""),
             "write",
+            9,
         )

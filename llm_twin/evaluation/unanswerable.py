@@ -41,7 +41,7 @@ def invented() -> tuple[Unanswerable, ...]:
     return tuple(Unanswerable.model_validate(json.loads(line)) for line in lines)
 
 
-def foreign(samples: Iterable[Sample], most: int = 20) -> tuple[Unanswerable, ...]:
+def foreign(samples: Iterable[Sample], most: int) -> tuple[Unanswerable, ...]:
     """Questions meant for other authors' documents: the first of each document, at most `most`.
 
     Their subject is all their telling words but those of asking ("explain"). A question that its document alone makes
