@@ -293,14 +293,15 @@ def evaluate(
     with closing(bench):
         parts = said | sections.measured(bench, settings.sections, judge)
     retrieval = sections.retrieval(bench)
-    report = _evaluation_report(workspace, subjects, measured, retrieval, parts)
+    seconds = time.monotonic() - started
+    report = _evaluation_report(workspace, subjects, measured, retrieval, parts, seconds)
     paths = write_report(report, folder)
     finished = StageReport(
         stage="evaluate",
         counts=report.headline(),
         skipped=tuple(Skipped(what=name, why=why) for name, why in report.not_measured.items()),
         artefacts=tuple(str(path) for path in paths),
-        seconds=time.monotonic() - started,
+        seconds=seconds,
     )
     return finished if quick or model else whole.finish("evaluate", inputs, finished)
 
@@ -321,10 +322,12 @@ def _evaluation_report(
     measured: "Measured",
     found: "Retrieval | None",
     parts: dict[str, Any],
+    seconds: float,
 ) -> "Report":
     from llm_twin.evaluation.report import Report
 
     reports = {stage: done.report for stage in STAGES if (done := workspace.finished(stage))}
+    spent = {stage: report.seconds for stage, report in reports.items()} | {"evaluate": seconds}
     base, twin = subjects
     losses: tuple[tuple[int, float], ...] = ()
     if twin.folder and twin.folder == twin_folder(workspace):
@@ -341,7 +344,7 @@ def _evaluation_report(
         measured=measured,
         retrieval=found,
         losses=losses,
-        minutes={stage: round(report.seconds / 60, 2) for stage, report in reports.items()},
+        minutes={stage: round(each / 60, 2) for stage, each in spent.items()},
         settings={
             "evaluate": workspace.settings.evaluate.model_dump(mode="json"),
             "privacy": workspace.settings.privacy.model_dump(mode="json"),
