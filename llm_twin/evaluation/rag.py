@@ -42,7 +42,7 @@ class RagScores(Value):
     """Answerable questions asked."""
     unanswerable: int
     """Questions of ours asked, on subjects far from the author's."""
-    others: int
+    others: int = 0
     """Questions asked that other authors' documents answer."""
     statements: int
     citations: int
@@ -64,7 +64,7 @@ class RagScores(Value):
     """Share of answerable questions to which it says that there is nothing."""
     abstentions: Estimate | None
     """Share of the questions of ours to which it says so: the easy ones."""
-    abstentions_others: Estimate | None
+    abstentions_others: Estimate | None = None
     """Share of the questions about other authors' documents to which it says so."""
     not_measured: dict[str, str]
 

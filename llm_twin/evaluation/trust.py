@@ -3,7 +3,8 @@
 A verifier is trusted where it tells the author's held-out writing from each kind of background with an AUC of 0.8
 or more whose own interval leaves guessing out, on three documents or more. What makes a score less sure without
 forbidding it is noted: few documents, passages shorter than it takes to tell the author (`power`). Not covered:
-a background that is unlike what the twin will be mistaken for.
+a background that is unlike what the twin will be mistaken for, and how unsure an AUC of exactly 1 is, of which every
+draw is 1 as well.
 """
 
 from collections.abc import Mapping, Sequence
