@@ -259,6 +259,7 @@ def evaluate(
     Only a whole evaluation of the twin counts as the road's; `judge` asks the model of `[endpoint]` as well.
     """
     from llm_twin import sections
+    from llm_twin.bench import Bench
     from llm_twin.evaluation.measure import Notes, measure
     from llm_twin.evaluation.report import write_report
     from llm_twin.material import material
@@ -287,20 +288,21 @@ def evaluate(
     found, notes = material(workspace, documents), Notes(folder)
     base, twin = (each.open(workspace) for each in subjects)
     measured = measure(found, base, twin, embedder, conversation, sampling, notes, progress)
-    bench = sections.Bench(
+    bench = Bench(
         workspace, found, documents, embedder, subjects, conversation, sampling, notes, progress, judge
     )
     with closing(bench):
         parts = said | _judged_before(folder) | sections.measured(bench, settings.sections, judge)
     retrieval = sections.retrieval(bench)
-    report = _evaluation_report(workspace, subjects, measured, retrieval, parts)
+    seconds = time.monotonic() - started
+    report = _evaluation_report(workspace, subjects, measured, retrieval, parts, seconds)
     paths = write_report(report, folder)
     finished = StageReport(
         stage="evaluate",
         counts=report.headline(),
         skipped=tuple(Skipped(what=name, why=why) for name, why in report.not_measured.items()),
         artefacts=tuple(str(path) for path in paths),
-        seconds=time.monotonic() - started,
+        seconds=seconds,
     )
     return finished if quick or model else whole.finish("evaluate", inputs, finished)
 
@@ -334,10 +336,12 @@ def _evaluation_report(
     measured: "Measured",
     found: "Retrieval | None",
     parts: dict[str, Any],
+    seconds: float,
 ) -> "Report":
     from llm_twin.evaluation.report import Report
 
     reports = {stage: done.report for stage in STAGES if (done := workspace.finished(stage))}
+    spent = {stage: report.seconds for stage, report in reports.items()} | {"evaluate": seconds}
     base, twin = subjects
     losses: tuple[tuple[int, float], ...] = ()
     if twin.folder and twin.folder == twin_folder(workspace):
@@ -354,7 +358,7 @@ def _evaluation_report(
         measured=measured,
         retrieval=found,
         losses=losses,
-        minutes={stage: round(report.seconds / 60, 2) for stage, report in reports.items()},
+        minutes={stage: round(each / 60, 2) for stage, each in spent.items()},
         settings={
             "evaluate": workspace.settings.evaluate.model_dump(mode="json"),
             "privacy": workspace.settings.privacy.model_dump(mode="json"),

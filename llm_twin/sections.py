@@ -4,29 +4,26 @@ value of the report. One that cannot be measured says why, and the others go on.
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm_twin import wiring
-from llm_twin.asker import Subject, answering, filterable
+from llm_twin.asker import filterable
+from llm_twin.bench import Bench
 from llm_twin.errors import InputError, MissingPart
-from llm_twin.evaluation.measure import Material, Notes, Written, written
 from llm_twin.evaluation.style import Passage
-from llm_twin.features.chunk import chunks
 from llm_twin.material import spread
-from llm_twin.ports import ChatModel, Embedder, Progress
-from llm_twin.reading import own_documents, read_samples
+from llm_twin.ports import ChatModel
+from llm_twin.questions import answers_to, held_out
+from llm_twin.reading import read_samples
 from llm_twin.text import digest, slug
-from llm_twin.types import Answer, Chunk, CleanDocument, Feedback, Message, Sample, Sampling, Where
+from llm_twin.types import Answer, Feedback, Message, Sample, Where
 from llm_twin.workspace import Workspace
 
 if TYPE_CHECKING:
     from llm_twin.evaluation.forgetting import TaskRuns
     from llm_twin.evaluation.knowledge import ChoiceAccuracy
     from llm_twin.evaluation.retrieval import Retrieval
-    from llm_twin.evaluation.unanswerable import Kept
 
 _PARAPHRASED = 8
 _TRIALS = 24
@@ -34,73 +31,8 @@ _SHOWN = 4
 _THUMBS = 60
 """The newest of users' thumbs are held against the judge; each costs two questions to it."""
 _TWIN_ANSWERS = "twin write"
-
-
-@dataclass(frozen=True)
-class Bench:
-    """What the sections measure on; `notes` are those of the headline measurement.
-
-    A model is opened when the first section asks for it, and `close` frees those that were.
-    """
-
-    workspace: Workspace
-    material: Material
-    documents: Sequence[CleanDocument]
-    embedder: Embedder
-    subjects: tuple[Subject, Subject]
-    """The base model, and what is measured beside it."""
-    ask: Callable[[Sample], Sequence[Message]]
-    sampling: Sampling
-    notes: Notes
-    progress: Progress
-    judging: bool = False
-    """Whether the model of `[endpoint]` is asked as well."""
-
-    @cached_property
-    def base(self) -> ChatModel:
-        """The base model."""
-        return self.subjects[0].open(self.workspace)
-
-    @cached_property
-    def twin(self) -> ChatModel:
-        """What is measured beside it."""
-        return self.subjects[1].open(self.workspace)
-
-    def close(self) -> None:
-        """Free the models that were opened."""
-        for name in ("base", "twin"):
-            if name in self.__dict__:
-                self.__dict__.pop(name).close()
-
-    @cached_property
-    def written(self) -> Written:
-        """The verifier and the answers of the headline measurement."""
-        return written(self.material, self.notes)
-
-    @cached_property
-    def chunks(self) -> list[Chunk]:
-        """The author's own passages as the index holds them."""
-        own = own_documents(self.workspace, self.documents)
-        return [chunk for document in own for chunk in chunks(document, self.embedder)]
-
-    @cached_property
-    def questions(self) -> list[Sample]:
-        """Requests a model wrote; those of the template name their source."""
-        return [s for s in read_samples(self.workspace) if s.written_by != "template"]
-
-    @cached_property
-    def asked(self) -> list[Sample]:
-        """Held-out requests that are answered with sources."""
-        held_out = [s for s in self.questions if s.split == "test"]
-        return spread(held_out, self.workspace.settings.evaluate.answered)
-
-    @cached_property
-    def unanswerable(self) -> "Kept":
-        """Questions that nothing the author wrote answers."""
-        from llm_twin.evaluation.unanswerable import invented, without_words_in
-
-        own = own_documents(self.workspace, self.documents)
-        return without_words_in(invented(), [(d.document.title, d.text) for d in own])
+_WHOLE_ANSWER, _FIRST_SENTENCE = 120, 48
+"""Tokens. Whether an answer is one shows in its first sentence."""
 
 
 def _passages(samples: Sequence[Sample]) -> list[Passage]:
@@ -250,9 +182,13 @@ def answers(bench: Bench) -> Any:
     """Answers with citations: grounded or not, cited rightly or not, and silence where nothing was written."""
     from llm_twin.evaluation.rag import Arm, measure_rag
 
+    ours, others = bench.unanswerable, bench.about_others
+
     def arm(name: str, mode: str, model: ChatModel | None) -> Arm:
-        found = _answered(bench, name, mode, model)
-        return Arm(list(zip(bench.asked, found, strict=False)), found[len(bench.asked) :])
+        given = zip(bench.asked, _answered(bench, name, mode, model), strict=True)
+        questions = [*ours.questions, *others.kept.questions]
+        said = _noted(bench, f"silence-{name}", questions, mode, model, _FIRST_SENTENCE)
+        return Arm(list(given), said[: len(ours.questions)], said[len(ours.questions) :])
 
     arms = {
         _TWIN_ANSWERS: arm(_TWIN_ANSWERS, "write", bench.twin),
@@ -260,35 +196,38 @@ def answers(bench: Bench) -> Any:
         "quote": arm("quote", "quote", None),
     }
     pairs = ((_TWIN_ANSWERS, "base write"), (_TWIN_ANSWERS, "quote"))
-    left_out = bench.unanswerable.left_out
-    return measure_rag(arms, bench.chunks, bench.embedder, left_out=left_out, pairs=pairs)
+    left_out = (*ours.left_out, *others.kept.left_out)
+    return measure_rag(
+        arms, bench.chunks, bench.embedder, left_out=left_out, pairs=pairs, without_others=others.why
+    )
 
 
 def _answered(bench: Bench, name: str, mode: str, model: ChatModel | None) -> list[Answer]:
-    """Answers to the questions asked, then to those that nothing written answers."""
-    from llm_twin.inference.answer import ask
+    """Answers to the questions asked, which people label as well."""
+    return _noted(bench, f"asked-{name}", [s.instruction for s in bench.asked], mode, model)
 
-    settings = bench.workspace.settings.ask
-    silent_on = bench.unanswerable.questions[: 2 * bench.workspace.settings.evaluate.answered]
+
+def _noted(
+    bench: Bench,
+    name: str,
+    questions: Sequence[str],
+    mode: str,
+    model: ChatModel | None,
+    longest: int = _WHOLE_ANSWER,
+) -> list[Answer]:
+    """Answers to `questions` of at most so many tokens, noted under `name`."""
 
     def make() -> list[Any]:
-        questions = [*(s.instruction for s in bench.asked), *silent_on]
-        with closing(wiring.open_vectors(bench.workspace, bench.embedder.dimension)) as store:
-            sampling = Sampling(max_tokens=120, temperature=settings.temperature, top_p=settings.top_p)
-            using = answering(bench.workspace, store, bench.embedder, model, mode, sampling)
-            found = []
-            for done, question in enumerate(questions):
-                found.append(ask(question, using).model_dump(mode="json"))
-                bench.progress(done + 1, len(questions), f"answers: {name}")
-            return found
+        found = answers_to(bench.workspace, questions, bench.embedder, model, mode, longest, bench.progress)
+        return [answer.model_dump(mode="json") for answer in found]
 
-    noted = bench.notes.once(f"asked-{name.replace(' ', '-')}", make)
+    noted = bench.notes.once(name.replace(" ", "-"), make) if questions else []
     return [Answer.model_validate(answer) for answer in noted]
 
 
 def _twin_answers(bench: Bench) -> list[Answer]:
     """What the twin answered to the questions that can be answered."""
-    return _answered(bench, _TWIN_ANSWERS, "write", bench.twin)[: len(bench.asked)]
+    return _answered(bench, _TWIN_ANSWERS, "write", bench.twin)
 
 
 def ragas(bench: Bench) -> Any:
@@ -353,14 +292,17 @@ def judged(bench: Bench) -> Any:
 
 
 def ares(bench: Bench) -> Any:
-    """The model of `[endpoint]` on passages and answers, held to people's labels (`twin evaluate label`)."""
+    """The model of `[endpoint]` on passages and answers, held to people's labels (`twin evaluate label`).
+
+    People label some of the answers that it reads; the more it reads beside those, the narrower the interval.
+    """
     from llm_twin.evaluation.ares import Triple, by_model, measure, trials
     from llm_twin.evaluation.people import Label
     from llm_twin.journal import Journal
 
     triples = [
         Triple(asked.document_id, answer.question, tuple(h.chunk.text for h in answer.hits), answer.text)
-        for asked, answer in zip(bench.asked, _twin_answers(bench), strict=True)
+        for asked, answer in _pool(bench)
         if answer.found
     ]
     if not triples:
@@ -369,6 +311,15 @@ def ares(bench: Bench) -> Any:
     with closing(wiring.open_endpoint(bench.workspace)) as model:
         made = trials(spread(bench.material.test, _TRIALS))
         return measure(triples, labels, made, model.name, by_model(model, bench.notes, bench.progress))
+
+
+def _pool(bench: Bench) -> list[tuple[Sample, Answer]]:
+    """The twin's answers to the questions asked, which people label, and to more held-out requests beside them."""
+    asked, most = {s.id for s in bench.asked}, bench.workspace.settings.evaluate.judged
+    more = [s for s in held_out(bench.questions, most) if s.id not in asked]
+    questions = [s.instruction for s in more]
+    found = _twin_answers(bench) + _noted(bench, "judged-twin-write", questions, "write", bench.twin)
+    return list(zip([*bench.asked, *more], found, strict=True))
 
 
 def said(workspace: Workspace, twin: str) -> dict[str, Any]:

@@ -133,6 +133,7 @@ class DatasetSettings(Section):
 class EvaluateSettings(Section):
     """How much is measured: held-out passages, and how the models answer.
 
+    With `--judge` a judge reads the answers to `judged` held-out requests, those to `answered` of them among these.
     `tasks` are names of lm-evaluation-harness or folders with tasks in its YAML, at most `task_items` items each.
     `search_model_arms` is how many questions the steps of the search get that ask the chat model, 8 to 15 seconds
     each on a CPU; 0 leaves these steps out.
@@ -144,6 +145,7 @@ class EvaluateSettings(Section):
     search_model_arms: int = Field(0, ge=0)
     choices: int = Field(24, ge=4)
     answered: int = Field(12, ge=4)
+    judged: int = Field(60, ge=4)
     sections: tuple[str, ...] = SECTIONS
     tasks: tuple[str, ...] = ()
     task_items: int = Field(200, ge=2)

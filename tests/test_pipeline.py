@@ -215,6 +215,12 @@ def test_the_next_report_holds_what_people_said_and_what_a_judge_says(
     assert again.ares == after.ares, "what a judge said once is not lost when nobody asks it again"
 
 
+def test_the_report_tells_the_minutes_of_its_own_evaluation(measurable: Workspace) -> None:
+    measurable.finish("evaluate", "x", StageReport(stage="evaluate", seconds=6000))
+    found = pipeline.evaluate(measurable, quick=True)
+    assert _report(found).minutes["evaluate"] == round(found.seconds / 60, 2) < 50
+
+
 class Mute(ScriptedChat):
     """What most endpoints are: it writes, and gives no probabilities of a given text."""
 

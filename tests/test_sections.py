@@ -19,11 +19,13 @@ from llm_twin.evaluation.measure import Notes
 from llm_twin.evaluation.people import Guess, Label
 from llm_twin.evaluation.ragas_scores import RagasScores, RagSample, ragas_scores
 from llm_twin.evaluation.report import Report
+from llm_twin.evaluation.unanswerable import Kept
 from llm_twin.inference.selfquery import Known
 from llm_twin.journal import Journal
 from llm_twin.ports import silent
+from llm_twin.questions import AboutOthers, held_out
 from llm_twin.settings import SECTIONS, EvaluateSettings, Settings
-from llm_twin.types import Answer, Chunk, Feedback, Sample, StageReport
+from llm_twin.types import Answer, Chunk, Feedback, Sample, Skipped, StageReport
 from llm_twin.workspace import Workspace
 
 
@@ -108,7 +110,9 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return SimpleNamespace(
         workspace=workspace,
         asked=asked,
-        unanswerable=SimpleNamespace(questions=()),
+        questions=asked,
+        unanswerable=Kept((), ()),
+        about_others=AboutOthers(Kept((), ()), "no writing by other authors was collected"),
         twin=None,
         notes=notes,
         material=SimpleNamespace(test=asked),
@@ -130,8 +134,68 @@ def test_ares_counts_a_judges_verdicts_as_far_as_labels_bear_them_out(bench: Any
     assert faithful.on_trials is not None and faithful.on_trials.accuracy.value == 0.5
 
 
+def _answering(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Every question gets an answer that repeats it; the questions of each call."""
+    calls: list[list[str]] = []
+
+    def answers_to(
+        workspace: Any, questions: list[str], embedder: Any, model: Any, mode: str, *_: Any
+    ) -> list[Answer]:
+        calls.append(list(questions))
+        return [Answer(question=q, text=f"{mode}: {q}", mode=mode, found="zyx" not in q) for q in questions]  # type: ignore[arg-type]
+
+    monkeypatch.setattr(sections, "answers_to", answers_to)
+    return calls
+
+
+def test_the_judge_reads_more_answers_than_people_label(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = _answering(monkeypatch)
+    bench.questions = [*bench.asked, *(_sample(i) for i in range(30, 90))]
+    settings = bench.workspace.settings.model_copy(update={"evaluate": EvaluateSettings(judged=60)})
+    bench.workspace = Workspace(bench.workspace.home, settings)
+    bench.asked, bench.embedder = held_out(bench.questions, 30), None
+    bench.notes = Notes(bench.notes.folder / "new")
+    found = sections.ares(bench).dimensions[0]
+    assert (found.answers, [len(asked) for asked in calls]) == (60, [30, 30])
+    assert len({question for asked in calls for question in asked}) == 60
+    assert {s.instruction for s in bench.asked} in [set(asked) for asked in calls]
+    sections.ares(bench)
+    assert len(calls) == 2, "they are noted"
+
+
+def test_silence_is_asked_for_on_our_questions_and_on_other_authors_documents_apart(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = _answering(monkeypatch)
+    bench.notes, bench.twin, bench.base, bench.chunks = Notes(bench.notes.folder / "new"), 1, 2, []
+    bench.embedder = HashEmbedder()
+    bench.asked = bench.asked[:4]
+    bench.unanswerable = Kept(("What zyx?", "Why zyx?", "Where zyx?"), (Skipped(what="How?", why="d1"),))
+    bench.about_others = AboutOthers(
+        Kept(("Whose zyx?", "Whose owl?"), (Skipped(what="Who?", why="d2"),)), ""
+    )
+    found = sections.answers(bench)
+    arm = found.arms["twin write"]
+    assert (arm.questions, arm.unanswerable, arm.others) == (4, 3, 2)
+    assert (arm.abstentions.value, arm.abstentions_others.value) == (1, 0.5)
+    assert [s.what for s in found.left_out] == ["How?", "Who?"]
+    assert [len(asked) for asked in calls] == [4, 5] * 3
+    assert len(sections._twin_answers(bench)) == 4 == len(bench.notes.once("asked-twin-write", list))
+
+
+def test_without_other_authors_that_is_told(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    _answering(monkeypatch)
+    bench.notes, bench.twin, bench.base, bench.chunks = Notes(bench.notes.folder / "new"), 1, 2, []
+    bench.embedder = HashEmbedder()
+    arm = sections.answers(bench).arms["quote"]
+    assert arm.not_measured["abstentions_others"] == "no writing by other authors was collected"
+
+
 def test_ares_needs_an_answer(bench: Any) -> None:
-    bench.asked = bench.asked[:1]
+    bench.asked = bench.questions = bench.asked[:1]
+    given_up = sections._twin_answers(bench)[0]
+    bench.notes = Notes(bench.notes.folder / "new")
+    bench.notes.once("asked-twin-write", lambda: [given_up.model_dump(mode="json")])
     with pytest.raises(InputError, match="answered none"):
         sections.ares(bench)
 

@@ -19,6 +19,7 @@ from llm_twin.evaluation.intervals import Array, Draws, Estimate, between, draw,
 from llm_twin.evaluation.power import count, cut
 from llm_twin.evaluation.separation import separation
 from llm_twin.evaluation.style import LEAST_AUC, Passage, Verifier
+from llm_twin.evaluation.trust import GUESSING
 from llm_twin.evaluation.validation import Validation, validate
 from llm_twin.evaluation.verifiers import STYLE, Second, joined
 from llm_twin.types import Value
@@ -66,7 +67,7 @@ class Appraisal(Value):
     """Whose held-out writing is 0 on the scale: "the base model" or "other authors"."""
     texts: tuple[Appraised, ...]
     place: Estimate | None
-    """Mean place of the texts that have one and are no copies, over draws of texts and of the author's documents.
+    """Mean place of the texts that have one and are no copies, over draws of texts and of the documents of the scale.
     None with fewer than two of them."""
     over: int
     """How many texts `place` is over."""
@@ -88,7 +89,10 @@ class Sides:
 
 @dataclass(frozen=True)
 class _Scale:
-    """A judge with the ends of its scale in every draw of the author's held-out documents."""
+    """A judge with the ends of its scale in every draw of the held-out documents.
+
+    `draws` are those of the end with fewer documents, which decide how wide an interval must be.
+    """
 
     judge: Second
     floor: Array
@@ -206,12 +210,16 @@ def _fitted(
 
 
 def _refusal(verifier: Verifier, validation: Validation) -> str:
+    who = {"others": "other authors", "machine": "the base model"}
     if not verifier.can_tell:
         parts = {"other authors": verifier.auc_others, "the base model": verifier.auc_machine}
         shown = [f"{auc:.2f} over {who}" for who, auc in parts.items() if auc is not None]
         return (
             f"the verifier's AUC is {' and '.join(shown)}, and under {LEAST_AUC} it cannot tell this author"
         )
+    told = {who[k.name]: k.auc for k in validation.known if k.name in who and k.auc}
+    if unsure := [f"{auc} over {name}" for name, auc in told.items() if auc.low < GUESSING]:
+        return f"the verifier's AUC is {' and '.join(unsure)}: under {GUESSING} it would be guessing"
     points = validation.power.points if validation.power else ()
     if not points:
         return "too little is held out to know how many words it takes to tell this author"
@@ -229,12 +237,20 @@ def _copies(known: Sequence[str]) -> Callable[[str], Copies]:
 def _scale(judge: Second, held_out: Sides) -> _Scale:
     own = judge.judge(held_out.author)
     floor = judge.judge(held_out.machine or held_out.others)
-    draws, behind = draw(own.documents), draw(floor.documents, seed=1)
-    if set(floor.documents) <= set(own.documents):
-        behind = draws
+    draws, floors = draw(own.documents), draw(floor.documents, seed=1)
+    behind = draws if set(floor.documents) <= set(own.documents) else floors
     return _Scale(
-        judge, behind.mean(floor.values, floor.documents), draws.mean(own.values, own.documents), draws
+        judge,
+        behind.mean(floor.values, floor.documents),
+        draws.mean(own.values, own.documents),
+        _fewest(draws, floors),
     )
+
+
+def _fewest(*sides: Draws) -> Draws:
+    """The draws of the fewest documents or texts. A single one was not drawn, and an interval says nothing about it."""
+    several = [side for side in sides if len(side.documents) > 1]
+    return min(several, key=lambda side: len(side.documents), default=sides[0])
 
 
 def _seconds(train: Sides, held_out: Sides) -> tuple[list[_Scale], dict[str, str]]:
@@ -310,10 +326,10 @@ def _flag(copied: Copies, self_copied: float) -> str:
 
 
 def _overall(probabilities: Sequence[float], scale: _Scale) -> Estimate | None:
-    """Both the texts and the documents of the scale are drawn, independently."""
+    """Both the texts and the documents of the scale are drawn, independently; whichever are fewest decide the width."""
     if len(probabilities) < 2:
         return None
     names = [f"{i:06}" for i in range(len(probabilities))]
     draws = draw(names, seed=2)
     means = draws.mean(np.array(probabilities, np.float64), names)
-    return estimate(between(means, scale.floor, scale.ceiling), draws)
+    return estimate(between(means, scale.floor, scale.ceiling), _fewest(draws, scale.draws))

@@ -7,7 +7,7 @@ are not the ones that set the floor.
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from llm_twin.errors import InputError, MissingPart, TwinError
-from llm_twin.evaluation import answers, fluency, style
+from llm_twin.evaluation import answers, fluency, style, trust
 from llm_twin.evaluation.intervals import Array, Draws, Estimate, draw
+from llm_twin.evaluation.power import power
 from llm_twin.evaluation.rows import PerDocument, per_document, verifier_digest
 from llm_twin.evaluation.scores import Bracketed, Scores, difference, scores
 from llm_twin.evaluation.style import Passage, Verifier
@@ -44,6 +45,8 @@ class Material:
     test_texts: Sequence[str]
     others_train: Sequence[Passage]
     others_test: Sequence[Passage]
+    others_left_out: int = 0
+    """Passages by other authors that are on neither side because they repeat another."""
 
 
 class Memorisation(Value):
@@ -78,7 +81,13 @@ class Measured(Value):
     auc: float
     auc_others: float | None
     auc_machine: float | None
+    auc_interval: Estimate | None = None
+    """The three AUCs with their 95% intervals over documents."""
+    auc_others_interval: Estimate | None = None
+    auc_machine_interval: Estimate | None = None
     refused: str
+    notes: tuple[str, ...] = ()
+    """What makes the scores less sure, a sentence each without its capital and full stop."""
     base: Scores | None
     twin: Scores | None
     difference: Estimate | None
@@ -241,13 +250,20 @@ def _passages(samples: Sequence[Sample], texts: Sequence[str]) -> list[Passage]:
 
 
 def _verifier(material: Material, wrote: dict[str, list[str]]) -> Verifier:
-    floor = _passages(material.test, wrote["floor"])
     return style.fit(
         [Passage(s.document_id, s.response) for s in material.train],
         material.others_train,
         _passages(material.machine, wrote["machine"]),
-        held_out=([Passage(s.document_id, s.response) for s in material.test], material.others_test, floor),
+        held_out=_held_out(material, wrote),
     )
+
+
+def _held_out(
+    material: Material, wrote: dict[str, list[str]]
+) -> tuple[list[Passage], Sequence[Passage], list[Passage]]:
+    """Held-out passages of the author, of others and of the base model."""
+    own = [Passage(s.document_id, s.response) for s in material.test]
+    return own, material.others_test, _passages(material.test, wrote["floor"])
 
 
 def _style(verifier: Verifier, material: Material, wrote: dict[str, list[str]]) -> Bracketed:
@@ -304,7 +320,10 @@ def _found(
 ) -> Measured:
     documents = [s.document_id for s in material.test]
     draws = draw(documents)
-    refused = _refusal(verifier, quantities)
+    held_out = _held_out(material, wrote)
+    told = trust.aucs(verifier, *held_out)
+    refused = _refusal(len(draws.documents), told, quantities)
+    found = power(verifier.probability, *held_out)
     read, missing = (None, real_by_twin) if isinstance(real_by_twin, str) else (real_by_twin, "")
     return Measured(
         author=material.author,
@@ -313,7 +332,13 @@ def _found(
         auc=verifier.auc,
         auc_others=verifier.auc_others,
         auc_machine=verifier.auc_machine,
+        auc_interval=told["all"],
+        auc_others_interval=told.get("others"),
+        auc_machine_interval=told.get("machine"),
         refused=refused,
+        notes=trust.notes(
+            len(draws.documents), [s.response for s in material.test], found, material.others_left_out
+        ),
         base=None if refused else scores("base", quantities, documents, draws),
         twin=None if refused else scores("twin", quantities, documents, draws),
         difference=None if refused else difference("twin", "base", quantities, documents, draws),
@@ -332,24 +357,15 @@ def _background(material: Material, wrote: dict[str, list[str]]) -> str:
     return verifier_digest([s.response for s in material.train], others, wrote["machine"])
 
 
-def _refusal(verifier: Verifier, quantities: dict[str, Bracketed]) -> str:
+def _refusal(documents: int, told: Mapping[str, Estimate], quantities: dict[str, Bracketed]) -> str:
     """Why there is no score; empty where there is one."""
     if np.isnan(quantities["relevance"].ceiling).all():
         return (
             "no score: every held-out document has one passage, so nothing says how near two passages "
             "of one document are; collect longer documents"
         )
-    if verifier.can_tell:
-        return ""
-    return (
-        f"no score: the verifier's AUC on held-out text is {verifier.auc:.2f} "
-        f"(other authors {_shown(verifier.auc_others)}, machine {_shown(verifier.auc_machine)}), "
-        f"under {style.LEAST_AUC} it cannot tell this author; collect more of the author's writing"
-    )
-
-
-def _shown(value: float | None) -> str:
-    return "none" if value is None else f"{value:.2f}"
+    why = trust.refusal(documents, told)
+    return f"no score: {why}; collect more of the author's writing" if why else ""
 
 
 def _memorisation(material: Material, wrote: dict[str, list[str]]) -> Memorisation:

@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from llm_twin.evaluation.intervals import Estimate
+from llm_twin.evaluation.intervals import Estimate, exact
 from llm_twin.types import Entry, Feedback, Value
 
 LEAST_GUESSES = 20
@@ -152,15 +152,6 @@ def _verdict(share: float, p_value: float) -> Verdict:
 def _share(kind: str, guesses: Sequence[Guess]) -> BlindShare:
     right = sum(guess.correct for guess in guesses)
     return BlindShare(kind=kind, guesses=len(guesses), correct=right, share=exact(right, len(guesses)))
-
-
-def exact(successes: int, trials: int) -> Estimate:
-    """A share with its Clopper-Pearson 95% interval: never too narrow. `trials` is at least 1."""
-    from scipy.special import betaincinv  # type: ignore[import-untyped]
-
-    low = betaincinv(successes, trials - successes + 1, 0.025) if successes else 0.0
-    high = betaincinv(successes + 1, trials - successes, 0.975) if successes < trials else 1.0
-    return Estimate(value=successes / trials, low=float(low), high=float(high))
 
 
 def wilson(successes: int, trials: int) -> Estimate:

@@ -1,6 +1,8 @@
 """What answers from the author's writing are worth: groundedness, citations, relevance, abstention.
 
-Each quantity is bracketed by drawing the questions' documents. Whether a passage supports a sentence is decided by
+Each quantity is bracketed by drawing the questions' documents, and a share keeps a width where every row is right
+(`quantity`). Silence is asked for twice: on subjects far from the author's, which is easy, and on what other
+authors' documents answer, which is near them (`unanswerable`). Whether a passage supports a sentence is decided by
 a judge that is not the one which chose the citations (`support.Rule` by default, any other as a callable), and
 what that judge is worth on this corpus stands beside the scores (`trials`). Citation precision and recall as in
 Gao et al. (2023), "Enabling Large Language Models to Generate Text with Citations", with each citation judged
@@ -14,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from llm_twin.errors import InputError
-from llm_twin.evaluation.intervals import Array, Draws, Estimate, draw, estimate
+from llm_twin.evaluation.intervals import Draws, Estimate, draw, exact
+from llm_twin.evaluation.quantity import Rows, difference, estimated, rows
 from llm_twin.evaluation.statements import Sentence, abstains, plain, read_answer
 from llm_twin.evaluation.support import Claim, Rule, Supports
 from llm_twin.evaluation.trials import Trials, trials
@@ -25,17 +28,22 @@ Answered = Sequence[tuple[Sample, Answer]]
 TWIN_AND_BASE = (("twin write", "base write"),)
 _EXAMPLES = 5
 _FEWEST = "fewer than two documents have any"
+_NO_OTHERS = "no question about another author's document was asked"
 
 
 class RagScores(Value):
     """The scores of one arm (a model and a mode). A figure is None where `not_measured` says why.
 
-    A statement is a sentence that needs a source (`statements`). All but `abstentions` are drawn over documents.
+    A statement is a sentence that needs a source (`statements`). All but `abstentions` and `abstentions_others`, whose
+    questions are independent, are drawn over documents.
     """
 
     questions: int
     """Answerable questions asked."""
     unanswerable: int
+    """Questions of ours asked, on subjects far from the author's."""
+    others: int = 0
+    """Questions asked that other authors' documents answer."""
     statements: int
     citations: int
     grounded: Estimate | None
@@ -55,7 +63,9 @@ class RagScores(Value):
     wrong_abstentions: Estimate | None
     """Share of answerable questions to which it says that there is nothing."""
     abstentions: Estimate | None
-    """Share of unanswerable questions to which it says so; each question is drawn by itself."""
+    """Share of the questions of ours to which it says so: the easy ones."""
+    abstentions_others: Estimate | None = None
+    """Share of the questions about other authors' documents to which it says so."""
     not_measured: dict[str, str]
 
 
@@ -100,18 +110,13 @@ class Rag(Value):
 
 @dataclass(frozen=True)
 class Arm:
-    """What one model answered in one mode. `unanswerable` are answers to questions that nothing written answers."""
+    """What one model answered in one mode. `unanswerable` are answers to questions of ours that nothing written
+    answers, `others` those to questions that other authors' documents answer.
+    """
 
     answerable: Answered
     unanswerable: Sequence[Answer] = ()
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Values of one quantity, each with the document that it counts for."""
-
-    values: Array
-    documents: tuple[str, ...]
+    others: Sequence[Answer] = ()
 
 
 @dataclass(frozen=True)
@@ -137,12 +142,13 @@ def rag(
     unanswerable: Sequence[Answer],
     embedder: Embedder,
     supports: Supports | None = None,
+    others: Sequence[Answer] = (),
 ) -> RagScores:
     """The scores of one arm.
 
     Raises InputError where the answerable questions come from fewer than two documents.
     """
-    arm = Arm(answerable, unanswerable)
+    arm = Arm(answerable, unanswerable, others)
     _check({"the arm": arm})
     judged = _judged(arm, supports or Rule(embedder))
     return _scores(judged, _quantities(judged, embedder))
@@ -155,17 +161,19 @@ def measure_rag(
     supports: Supports | None = None,
     left_out: Sequence[Skipped] = (),
     pairs: Sequence[tuple[str, str]] = TWIN_AND_BASE,
+    without_others: str = _NO_OTHERS,
 ) -> Rag:
     """Score every arm, compare the `pairs` of them that are there, and try the judge on `passages` (the author's).
 
-    Every arm answers the same answerable questions in the same order; InputError otherwise.
+    `without_others` says why no question about other authors' documents was asked, where none was. Every arm answers
+    the same answerable questions in the same order; InputError otherwise.
     """
     _check(arms)
     judge = supports or Rule(embedder)
     judged = {name: _judged(arm, judge) for name, arm in arms.items()}
     found = {name: _quantities(one, embedder) for name, one in judged.items()}
     return Rag(
-        arms={name: _scores(judged[name], found[name]) for name in arms},
+        arms={name: _scores(judged[name], found[name], without_others) for name in arms},
         differences={
             f"{a} - {b}": _differences(found[a], found[b], draw(_documents(arms[a])))
             for a, b in pairs
@@ -207,7 +215,7 @@ def _judged(arm: Arm, supports: Supports) -> _Judged:
     return _Judged(arm, by_answer, {key: bool(yes) for key, yes in found.items()})
 
 
-def _quantities(judged: _Judged, embedder: Embedder) -> dict[str, _Rows]:
+def _quantities(judged: _Judged, embedder: Embedder) -> dict[str, Rows]:
     """Rows of every quantity that is drawn over documents, by its field in RagScores."""
     recall, grounded, cited, precision = [], [], [], []
     of_statement, of_citation = [], []
@@ -223,28 +231,24 @@ def _quantities(judged: _Judged, embedder: Embedder) -> dict[str, _Rows]:
                 of_statement.append(sample.document_id)
     silent = [abstains(answer) for _, answer in judged.arm.answerable]
     return {
-        "grounded": _rows(grounded, of_statement),
-        "cited": _rows(cited, of_statement),
-        "citation_recall": _rows(recall, of_statement),
-        "citation_precision": _rows(precision, of_citation),
-        "wrong_abstentions": _rows(silent, _documents(judged.arm)),
+        "grounded": rows(grounded, of_statement),
+        "cited": rows(cited, of_statement),
+        "citation_recall": rows(recall, of_statement),
+        "citation_precision": rows(precision, of_citation),
+        "wrong_abstentions": rows(silent, _documents(judged.arm)),
         **_relevance(judged.arm, embedder),
     }
-
-
-def _rows(values: Sequence[float], documents: Sequence[str]) -> _Rows:
-    return _Rows(np.array(values, np.float64), tuple(documents))
 
 
 def _documents(arm: Arm) -> list[str]:
     return [sample.document_id for sample, _ in arm.answerable]
 
 
-def _relevance(arm: Arm, embedder: Embedder) -> dict[str, _Rows]:
+def _relevance(arm: Arm, embedder: Embedder) -> dict[str, Rows]:
     """Cosines of questions with answers, with answers to other documents' questions, and with the author's passages."""
     given = [(sample, plain(answer)) for sample, answer in arm.answerable if not abstains(answer)]
     if not given:
-        empty = _rows([], [])
+        empty = rows([], [], shares=False)
         return {"relevance": empty, "relevance_floor": empty, "relevance_author": empty}
     samples = [sample for sample, _ in given]
     texts = [s.instruction for s in samples] + [text for _, text in given] + [s.response for s in samples]
@@ -255,44 +259,42 @@ def _relevance(arm: Arm, embedder: Embedder) -> dict[str, _Rows]:
     sums = ((answers @ questions.T) * foreign).sum(axis=1)
     known = foreign.any(axis=1)
     return {
-        "relevance": _rows((answers * questions).sum(axis=1), documents.tolist()),
-        "relevance_floor": _rows((sums[known] / foreign.sum(axis=1)[known]), documents[known].tolist()),
-        "relevance_author": _rows((author * questions).sum(axis=1), documents.tolist()),
+        "relevance": rows((answers * questions).sum(axis=1), documents.tolist(), shares=False),
+        "relevance_floor": rows(
+            (sums[known] / foreign.sum(axis=1)[known]), documents[known].tolist(), shares=False
+        ),
+        "relevance_author": rows((author * questions).sum(axis=1), documents.tolist(), shares=False),
     }
 
 
-def _scores(judged: _Judged, quantities: Mapping[str, _Rows]) -> RagScores:
-    draws = draw(_documents(judged.arm))
-    found = {name: _estimated(rows, draws) for name, rows in quantities.items()}
-    silent = [float(abstains(answer)) for answer in judged.arm.unanswerable]
-    asked = [f"{place}" for place in range(len(silent))]
-    found["abstentions"] = _estimated(_rows(silent, asked), draw(asked)) if len(silent) > 1 else None
-    missing = {name: _FEWEST for name, value in found.items() if value is None}
-    if "abstentions" in missing:
-        missing["abstentions"] = "fewer than two unanswerable questions were asked"
+def _scores(judged: _Judged, quantities: Mapping[str, Rows], without_others: str = _NO_OTHERS) -> RagScores:
+    arm, draws = judged.arm, draw(_documents(judged.arm))
+    found = {name: estimated(each, draws) for name, each in quantities.items()}
+    found |= {"abstentions": _silent(arm.unanswerable), "abstentions_others": _silent(arm.others)}
+    why = {
+        "abstentions": "fewer than two unanswerable questions were asked",
+        "abstentions_others": "fewer than two of them were asked" if arm.others else without_others,
+    }
     return RagScores(
-        questions=len(judged.arm.answerable),
-        unanswerable=len(silent),
+        questions=len(arm.answerable),
+        unanswerable=len(arm.unanswerable),
+        others=len(arm.others),
         statements=len(quantities["grounded"].values),
         citations=len(quantities["citation_precision"].values),
         **found,
-        not_measured=missing,
+        not_measured={name: why.get(name, _FEWEST) for name, value in found.items() if value is None},
     )
 
 
-def _estimated(rows: _Rows, draws: Draws) -> Estimate | None:
-    if len(set(rows.documents)) < 2:
-        return None
-    return estimate(draws.mean(rows.values, rows.documents), draws)
+def _silent(answers: Sequence[Answer]) -> Estimate | None:
+    """Share of the answers that say there is none; None for fewer than two."""
+    return exact(sum(map(abstains, answers)), len(answers)) if len(answers) > 1 else None
 
 
-def _differences(a: Mapping[str, _Rows], b: Mapping[str, _Rows], draws: Draws) -> dict[str, Estimate]:
+def _differences(a: Mapping[str, Rows], b: Mapping[str, Rows], draws: Draws) -> dict[str, Estimate]:
     """The first's quantities less the second's, in the same draws, where both were measured."""
     return {
-        name: estimate(
-            draws.mean(a[name].values, a[name].documents) - draws.mean(b[name].values, b[name].documents),
-            draws,
-        )
+        name: difference(a[name], b[name], draws)
         for name in a
         if min(len(set(a[name].documents)), len(set(b[name].documents))) >= 2
     }

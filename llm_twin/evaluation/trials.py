@@ -15,7 +15,7 @@ from itertools import islice, pairwise, zip_longest
 
 import numpy as np
 
-from llm_twin.evaluation.intervals import Array, Draws, Estimate, draw, estimate
+from llm_twin.evaluation.intervals import Array, Draws, Estimate, draw, share
 from llm_twin.evaluation.support import Claim, Supports, prose, read
 from llm_twin.text import words
 from llm_twin.types import Chunk, Value
@@ -67,7 +67,7 @@ class Trial(Value):
 
 
 class Trials(Value):
-    """What a judge of support is worth on this corpus. Intervals are over documents."""
+    """What a judge of support is worth on this corpus. Intervals are those of shares over documents."""
 
     kinds: tuple[Trial, ...]
     missed: Estimate | None
@@ -105,10 +105,11 @@ def _share(
     kinds: Sequence[Sequence[int]], wrong: Array, documents: Sequence[str], draws: Draws | None
 ) -> Estimate | None:
     """Mean over kinds of the share that is wrong; None where no two documents speak."""
-    if draws is None or len({documents[i] for rows in kinds for i in rows}) < 2:
+    of = [documents[i] for rows in kinds for i in rows]
+    if draws is None or len(set(of)) < 2:
         return None
     means = [draws.mean(wrong[list(rows)], [documents[i] for i in rows]) for rows in kinds]
-    return estimate(np.mean(means, axis=0), draws)
+    return share(np.mean(means, axis=0), len(of), len(set(of)))
 
 
 def made(passages: Sequence[Chunk], most: int, seed: int = 0) -> Iterator[Case]:

@@ -1,11 +1,15 @@
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from llm_twin.errors import InputError
-from llm_twin.evaluation.appraise import Appraisal, Sides, appraise, pieces, voice
+from llm_twin.evaluation import style
+from llm_twin.evaluation.appraise import Appraisal, Sides, _refusal, appraise, pieces, voice
+from llm_twin.evaluation.intervals import Estimate, between, draw, estimate
 from llm_twin.evaluation.power import count
 from llm_twin.evaluation.style import Passage
+from llm_twin.evaluation.validation import Known, Validation
 from llm_twin.evaluation.verifiers import joined
 
 Writer = Callable[..., list[Passage]]
@@ -72,6 +76,43 @@ def test_other_authors_are_the_floor_where_there_is_no_machine(writing: Writer) 
     found = appraised(writing, *documents(writing, "brisk", 1), machine=False)
     assert found.floor_is == "other authors" and found.place is None and found.over == 1
     assert found.texts[0].place and found.texts[0].place.value > 0.8
+
+
+def test_a_floor_of_few_documents_makes_every_interval_as_wide_as_they_ask(writing: Writer) -> None:
+    """Twelve texts, eight documents by the author and three by others: three decide."""
+    train = Sides(writing("brisk", "a", 0), writing("formal", "o", 1))
+    own, texts = writing("brisk", "t", 3, 8), documents(writing, "brisk", 12)
+    few, many = (appraise("B", texts, train, Sides(own, writing("formal", "p", 4, n)), [""]) for n in (3, 8))
+    judge = style.fit(train.author, train.others, [], (own, few_floor := writing("formal", "p", 4, 3), []))
+    assert few.place and many.place and few.over == 12
+    probabilities = [t.probability for t in few.texts if t.probability is not None]
+    names = [f"{i:06}" for i in range(12)]
+    means = draw(names, seed=2).mean(np.array(probabilities), names)
+    ends = [
+        draw([p.document_id for p in side], seed=seed).mean(
+            judge.probability([p.text for p in side]), [p.document_id for p in side]
+        )
+        for side, seed in ((few_floor, 1), (own, 0))
+    ]
+    placed, three = between(means, *ends), draw([p.document_id for p in few_floor], seed=1)
+    by_hand = estimate(placed, three)
+    assert (few.place.low, few.place.high) == pytest.approx((by_hand.low, by_hand.high))
+    by_texts = estimate(placed, draw(names, seed=2))
+    assert few.place.high - few.place.low > by_texts.high - by_texts.low
+    text, alone = few.texts[0], between(np.full(len(means), probabilities[0]), *ends)
+    assert text.place and text.place == estimate(alone, three)
+
+
+def test_a_verifier_that_may_be_guessing_gives_no_text_a_number() -> None:
+    verifier = style.Verifier(None, None, 0.85, 0.85, None)
+    auc = Estimate(value=0.85, low=0.45, high=1)
+    known = Known(name="others", what="", texts=4, documents=2, mean=0.2, interval=None, auc=auc)
+    said = _refusal(verifier, Validation(known=(known,)))
+    assert (
+        said == "the verifier's AUC is 0.85 [0.45, 1.00] over other authors: under 0.5 it would be guessing"
+    )
+    sure = known.model_copy(update={"auc": Estimate(value=0.85, low=0.6, high=1)})
+    assert "guessing" not in _refusal(verifier, Validation(known=(sure,)))
 
 
 def test_no_text_gets_a_number_where_the_author_cannot_be_told(writing: Writer) -> None:

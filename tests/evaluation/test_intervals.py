@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from llm_twin.errors import InputError
-from llm_twin.evaluation.intervals import Array, between, draw, estimate, harmonic
+from llm_twin.evaluation.intervals import Array, Estimate, between, draw, estimate, exact, harmonic, share
 
 NUMBERS = st.floats(-5, 5, allow_subnormal=False)
 
@@ -96,3 +97,78 @@ def test_harmonic_lies_between_the_two_clipped_scores_and_under_their_mean(x: fl
     found = float(harmonic(a(x), a(y))[0])
     low, high = sorted((min(max(x, 0), 1), min(max(y, 0), 1)))
     assert low - 1e-9 <= found <= (low + high) / 2 + 1e-9
+
+
+# --- shares -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("right", "of"), [(0, 1), (1, 1), (0, 20), (20, 20), (24, 24), (3, 5), (34, 48), (7, 1000)]
+)
+def test_the_exact_interval_is_scipys(right: int, of: int) -> None:
+    theirs = binomtest(right, of).proportion_ci(method="exact")
+    ours = exact(right, of)
+    assert (ours.value, ours.low, ours.high) == pytest.approx((right / of, theirs.low, theirs.high))
+
+
+def test_the_exact_interval_holds_the_true_share_at_least_95_times_in_100() -> None:
+    rng = np.random.default_rng(0)
+    for truth in (0.5, 0.8, 0.97):
+        drawn = [exact(int(k), 24) for k in rng.binomial(24, truth, 2000)]
+        assert np.mean([e.low <= truth <= e.high for e in drawn]) >= 0.95
+
+
+def shared(right: Array, rows: Array) -> Estimate:
+    """The share of right rows, `right[i]` of `rows[i]` in each document."""
+    names = [f"d{i:03}" for i in range(len(rows))]
+    values = np.concatenate([[1.0] * int(r) + [0.0] * int(n - r) for r, n in zip(right, rows, strict=True)])
+    owners = [name for name, n in zip(names, rows, strict=True) for _ in range(int(n))]
+    draws = draw(names, 400)
+    return share(draws.mean(values, owners), len(values), len(names))
+
+
+def test_a_share_of_one_row_a_document_has_the_exact_interval() -> None:
+    for right in (0, 5, 24):
+        found, plain = shared(a(*[1] * right, *[0] * (24 - right)), np.ones(24)), exact(right, 24)
+        assert (found.value, found.low, found.high) == pytest.approx((plain.value, plain.low, plain.high))
+
+
+def test_where_all_rows_say_the_same_each_document_counts_as_one() -> None:
+    found = shared(a(6, 6, 6, 6, 6, 6, 6, 6), np.full(8, 6.0))
+    assert (found.value, found.high) == (1, 1)
+    assert found.low == pytest.approx(exact(8, 8).low)
+
+
+def test_a_share_by_hand_where_documents_differ() -> None:
+    """Two of four documents are all right: four rows each tell no more than one, and that from four documents."""
+    found = shared(a(4, 4, 0, 0), np.full(4, 4.0))
+    worth = 0.25 / (0.25 / 3) * (2.1314 / 3.1824) ** 2
+    by_hand = exact(worth / 2, worth)
+    assert found.value == 0.5
+    assert (found.low, found.high) == pytest.approx((by_hand.low, by_hand.high), abs=0.03)
+
+
+def test_a_share_of_one_document_has_no_interval() -> None:
+    with pytest.raises(InputError, match="one held-out document"):
+        share(np.ones(10), 5, 1)
+
+
+@pytest.mark.parametrize("truth", [0.8, 0.95, 0.98])
+@pytest.mark.parametrize("alike", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("documents", [6, 12])
+def test_95_percent_of_intervals_hold_a_true_share_near_1(truth: float, alike: float, documents: int) -> None:
+    """Rows resemble each other by document not at all, somewhat, or wholly (correlation `alike`)."""
+    rng = np.random.default_rng(4)
+    held = 0
+    for _ in range(150):
+        rows = 1 + rng.poisson(4, documents)
+        found = shared(rng.binomial(rows, _chances(truth, alike, documents, rng)).astype(float), rows)
+        held += found.low <= truth <= found.high
+    assert held / 150 >= 0.93
+
+
+def _chances(truth: float, alike: float, documents: int, rng: np.random.Generator) -> Array:
+    if alike in (0.0, 1.0):
+        return rng.binomial(1, truth, documents).astype(float) if alike else np.full(documents, truth)
+    size = 1 / alike - 1
+    return rng.beta(truth * size, (1 - truth) * size, documents)

@@ -190,6 +190,33 @@ def test_a_twin_with_the_authors_habits_scores_and_the_base_model_does_not(
     assert found.style_floor < 0.2 < 0.8 < found.style_ceiling
 
 
+def test_what_makes_a_score_less_sure_is_said_and_each_auc_has_its_interval(
+    plain: tuple[Measured, Clock],
+) -> None:
+    found, _ = plain
+    assert len(found.notes) == 1 and "come from 5 documents" in found.notes[0]
+    for auc, interval in (
+        (found.auc, found.auc_interval),
+        (found.auc_others, found.auc_others_interval),
+        (found.auc_machine, found.auc_machine_interval),
+    ):
+        assert interval is not None and interval.value == pytest.approx(auc)
+        assert 0.8 < interval.low <= interval.value <= interval.high <= 1
+
+
+def test_two_held_out_documents_get_no_score_and_a_reason(tmp_path: Path) -> None:
+    given = material()
+    found = run(tmp_path, Clock(), replace(given, test=given.test[:6]))
+    assert (found.documents, found.twin, found.difference) == (2, None, None)
+    assert found.refused.startswith("no score: 2 held-out documents are too few")
+    assert found.perplexity is not None
+
+
+def test_what_was_left_out_of_the_background_is_counted(tmp_path: Path) -> None:
+    found = run(tmp_path, Clock(), replace(material(), others_left_out=4))
+    assert any(note.endswith("because they repeat another: 4") for note in found.notes)
+
+
 def test_perplexity_is_that_of_the_authors_text_under_each_model(plain: tuple[Measured, Clock]) -> None:
     found, _ = plain
     real = [s.response for s in material().test]

@@ -56,16 +56,38 @@ ANSWERED = [
 
 
 def test_every_share_by_hand() -> None:
-    found = rag(ANSWERED, [QUIET, QUIET, answer("Of course I know lathes."), QUIET], EMBEDDER, truly)
+    knows = answer("Of course I know lathes.")
+    found = rag(ANSWERED, [QUIET, QUIET, knows, QUIET], EMBEDDER, truly, [knows, QUIET])
     values = {name: e.value for name, e in found if hasattr(e, "value")}
-    assert (found.questions, found.unanswerable, found.statements, found.citations) == (3, 4, 5, 4)
+    assert (found.questions, found.unanswerable, found.others) == (3, 4, 2)
+    assert (found.statements, found.citations) == (5, 4)
     assert values["grounded"] == pytest.approx(4 / 5)
     assert values["cited"] == pytest.approx(3 / 5)
     assert values["citation_recall"] == pytest.approx(2 / 5)
     assert values["citation_precision"] == pytest.approx(2 / 4)
     assert values["wrong_abstentions"] == pytest.approx(1 / 3)
     assert values["abstentions"] == pytest.approx(3 / 4)
+    assert values["abstentions_others"] == pytest.approx(1 / 2)
     assert found.not_measured == {}
+
+
+def test_silence_on_every_question_has_the_exact_interval_and_not_one_of_no_width() -> None:
+    found = rag(ANSWERED, [QUIET] * 24, EMBEDDER, truly).abstentions
+    assert found is not None and (found.value, found.high) == (1, 1)
+    assert found.low == pytest.approx(
+        0.025 ** (1 / 24)
+    )  # nobody answers: low is where 24 of 24 has a chance of 2.5%
+
+
+def test_shares_that_are_always_1_keep_a_width() -> None:
+    good = answer("Old lathes rust in Alpha. [1]")
+    always = [(sample(f"{d}{i}", f"d{d}"), good) for d in range(8) for i in range(3)]
+    found = rag(always, [], EMBEDDER, truly)
+    for one in (found.grounded, found.cited, found.citation_recall, found.citation_precision):
+        assert one is not None and (one.value, one.high) == (1, 1)
+        assert one.low == pytest.approx(0.025 ** (1 / 8))
+    silent = found.wrong_abstentions
+    assert silent is not None and (silent.value, silent.low) == (0, 0) and silent.high > 0.3
 
 
 def test_the_intervals_are_over_documents() -> None:
@@ -74,7 +96,7 @@ def test_the_intervals_are_over_documents() -> None:
         (sample(f"{d}{i}", d), good if d == "one" else bad) for d in ("one", "two") for i in range(9)
     ]
     found = rag(one_document_each, [], EMBEDDER, truly).grounded
-    assert found is not None and (found.value, found.low, found.high) == (0.5, 0, 1)
+    assert found is not None and (found.value, found.low, found.high) == pytest.approx((0.5, 0, 1))
 
 
 def test_relevance_is_the_cosine_of_question_and_answer_without_citations() -> None:
@@ -103,6 +125,12 @@ def test_what_is_not_there_is_not_measured_and_says_why() -> None:
     assert found.wrong_abstentions is not None and found.wrong_abstentions.value == 1
     assert set(found.not_measured) == {name for name, value in found if value is None}
     assert "unanswerable" in found.not_measured["abstentions"]
+    assert "another author's document" in found.not_measured["abstentions_others"]
+
+
+def test_why_there_are_no_questions_about_others_is_told() -> None:
+    without = whole(without_others="no writing by other authors was collected").arms["base write"]
+    assert without.not_measured["abstentions_others"] == "no writing by other authors was collected"
 
 
 def test_one_document_is_too_few() -> None:
@@ -142,8 +170,10 @@ def test_arms_are_compared_in_the_same_draws() -> None:
     same = measure_rag(
         {"twin write": arms()["twin write"], "base write": arms()["twin write"]}, [], EMBEDDER, truly
     )
-    for estimate in same.differences["twin write - base write"].values():
-        assert (estimate.value, estimate.low, estimate.high) == (0, 0, 0)
+    for name, estimate in same.differences["twin write - base write"].items():
+        assert estimate.value == 0
+        assert name.startswith("relevance") or estimate.low < -0.5  # three documents are few
+        assert not name.startswith("relevance") or estimate.low == estimate.high == 0
 
 
 def test_arms_that_answered_other_questions_are_refused() -> None:

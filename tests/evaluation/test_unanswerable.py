@@ -37,7 +37,19 @@ def test_questions_for_other_authors_are_one_a_document() -> None:
         sample("3", "y", "What happened then?"),  # says nothing without its document
         sample("4", "z", "Why did the old pump fail?"),
     ]
-    assert [q.question for q in foreign(samples)] == [samples[0].instruction, samples[3].instruction]
+    assert [q.question for q in foreign(samples, 20)] == [samples[0].instruction, samples[3].instruction]
     assert len(foreign(samples, most=1)) == 1
-    (pump,) = foreign(samples[3:])
+    (pump,) = foreign(samples[3:], 1)
     assert without_words_in([pump], [("d", "The pump was old, and it failed.")]).questions == ()
+
+
+def test_words_of_asking_are_no_part_of_a_subject() -> None:
+    (pump,) = foreign([sample("1", "x", "Can you explain and describe why the old pump failed?")], 1)
+    assert pump.subject == foreign([sample("1", "x", "Why had the old pump failed?")], 1)[0].subject
+    assert without_words_in([pump], [("d", "The pump was old, and it failed.")]).questions == ()
+
+
+def test_a_word_whose_stem_has_a_stem_of_its_own_is_found() -> None:
+    (brass,) = foreign([sample("1", "x", "Which processes dress brass?")], 1)
+    found = without_words_in([brass], [("d", "Brass is dressed by a process.")])
+    assert found.questions == () and "brass" in found.left_out[0].why
