@@ -6,15 +6,22 @@ pictures that need more than points, intervals and lines.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import ceil, floor, sqrt
+from typing import Literal
 
 import numpy as np
 
+from llm_twin.evaluation.calibration import Bin
 from llm_twin.evaluation.intervals import Estimate
 
 Point = tuple[int, float]
+Who = Literal["base", "twin", "author", "other"]
+Bounds = tuple[tuple[float, str], ...]
+"""Lines across an axis, each with what is written at it."""
 
 _SMOOTHED_FROM = 30
 _MARGIN = 0.05
+_LEAST_RADIUS, _MOST_RADIUS = 3.0, 10.0
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,111 @@ def score_axis(estimates: Iterable[Estimate]) -> Axis:
 def axis_from_zero(values: Iterable[float]) -> Axis:
     """From 0 to a little over the largest value."""
     return Axis(0.0, 1.05 * max(values, default=0.0) or 1.0)
+
+
+def tenths(values: Iterable[float]) -> Axis:
+    """From the tenth at or under the smallest value to the tenth at or over the largest, two tenths at least."""
+    found = list(values)
+    low, high = floor(round(10 * min(found), 6)), ceil(round(10 * max(found), 6))
+    return Axis(low / 10, max(high, low + 2) / 10)
+
+
+def around_zero(values: Iterable[float]) -> Axis:
+    """As far to either side of 0 as the largest value, in tenths."""
+    reach = max(1, ceil(round(10 * max(map(abs, values), default=0.0), 6))) / 10
+    return Axis(-reach, reach)
+
+
+# --- small pictures -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Lane:
+    """A mark with its interval, on a line of its own."""
+
+    who: Who
+    name: str
+    value: Estimate
+
+
+@dataclass(frozen=True)
+class Small:
+    """One of several pictures of the same kind, with a lane a line; its figures stand under it.
+
+    `author` is where the author stands by definition, `missing` are the names of lanes that have no value, and
+    `refused` is why there is nothing to draw.
+    """
+
+    title: str
+    note: str
+    axis: Axis
+    lanes: tuple[Lane, ...]
+    bounds: Bounds = ()
+    author: float | None = None
+    missing: tuple[str, ...] = ()
+    refused: str = ""
+    digits: int = 2
+
+    @property
+    def lines(self) -> int:
+        """How many lines it has, the author's included, which is the last."""
+        return len(self.lanes) + (self.author is not None)
+
+    def height(self, line: int) -> float:
+        """Where a line runs, in percent from the top."""
+        return round(100 * (line + 0.5) / self.lines, 2)
+
+
+# --- pictures with two axes ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A bin of a reliability diagram: percent from the left and from the top; its area grows with its texts."""
+
+    x: float
+    y: float
+    radius: float
+    """Pixels."""
+    bin: Bin
+
+
+def reliability(bins: Sequence[Bin]) -> tuple[Dot, ...]:
+    """A dot a bin, predicted to the right and observed upwards, both from 0 to 1."""
+    unit, most = Axis(0.0, 1.0), max((b.texts for b in bins), default=1)
+    return tuple(
+        Dot(
+            x=unit.at(b.predicted),
+            y=round(100 - unit.at(b.observed), 2),
+            radius=round(max(_LEAST_RADIUS, _MOST_RADIUS * sqrt(b.texts / most)), 1),
+            bin=b,
+        )
+        for b in bins
+    )
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A value over its place in a row: percent from the left and the top, `low` and `high` its interval's ends."""
+
+    x: float
+    y: float
+    low: float
+    high: float
+
+
+def spots(values: Sequence[Estimate | None], up: Axis, aside: float = 0.0) -> tuple[Spot, ...]:
+    """The values that are there, each in the middle of its column; `aside` moves all, in columns."""
+    across = Axis(0.0, float(len(values)))
+
+    def down(value: float) -> float:
+        return round(100 - up.at(value), 2)
+
+    return tuple(
+        Spot(across.at(i + 0.5 + aside), down(e.value), down(e.low), down(e.high))
+        for i, e in enumerate(values)
+        if e
+    )
 
 
 @dataclass(frozen=True)

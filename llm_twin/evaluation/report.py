@@ -5,7 +5,6 @@ offline, on a phone, in light and dark. Every text is escaped, a model's as well
 measuring, and comparing several evaluations.
 """
 
-import re
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-from llm_twin.evaluation import plots
+from llm_twin.evaluation import answer_pictures, pictures, plots, samples
 from llm_twin.evaluation.ablation import Ablation
 from llm_twin.evaluation.ares import Ares
 from llm_twin.evaluation.forgetting import Forgetting
@@ -32,12 +31,11 @@ from llm_twin.evaluation.scores import Scores
 from llm_twin.evaluation.style import LEAST_AUC
 from llm_twin.evaluation.validation import Validation
 from llm_twin.files import write_text
-from llm_twin.types import Answer, Citation
+from llm_twin.types import Answer
 
 SENSES = ("relevance", "fluency", "variety")
 SENSE_LOSS = 0.1
 """How far the twin's sense may be under the base model's before the page says so."""
-_CITED = re.compile(r"\[(\d{1,4})\]")
 
 
 class Report(BaseModel):
@@ -120,7 +118,14 @@ def page(report: Report) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        fixed=_fixed, percent=_percent, reach=_reach, web=web_address, sha=lambda sha: sha[:12]
+        fixed=_fixed,
+        percent=_percent,
+        reach=_reach,
+        chance=_chance,
+        measure=answer_pictures.measure_name,
+        arm=answer_pictures.arm_name,
+        web=samples.web_address,
+        sha=lambda sha: sha[:12],
     )
     return environment.get_template("report.html.jinja").render(
         report=report,
@@ -130,11 +135,38 @@ def page(report: Report) -> str:
         weakest=weakest(report.measured.twin) if report.measured.twin else "",
         senses=SENSES,
         blind_words=in_words(report.blind, report.author) if report.blind else "",
-        answers=[(answer, linked(answer), _passages(answer)) for answer in report.answers],
         least_auc=LEAST_AUC,
         veto_over_self=VETO_OVER_SELF,
         sense_loss=SENSE_LOSS,
+        **_drawn(report),
     )
+
+
+def _drawn(report: Report) -> dict[str, Any]:
+    """The pictures and samples of the sections, empty or None where a section is not there."""
+    validation = report.validation
+    beside, further, alone = samples.samples(report.rag, report.answers, report.measured.examples)
+    return {
+        "opinions": pictures.opinions(report.opinions) if report.opinions else [],
+        "words": pictures.words(validation.power) if validation and validation.power else None,
+        "reliability": plots.reliability(validation.calibration.bins)
+        if validation and validation.calibration
+        else (),
+        "searches": [answer_pictures.searched(report.search)] if report.search else [],
+        "grounded": answer_pictures.grounded(report.rag) if report.rag else [],
+        "gains": answer_pictures.gains(report.rag) if report.rag else [],
+        "gains_words": answer_pictures.gains_in_words(report.rag) if report.rag else [],
+        "knows": pictures.knows(report.knowledge, report.forgetting, report.general),
+        "choices_words": pictures.choices_in_words(report.knowledge.choices)
+        if report.knowledge and report.knowledge.choices
+        else "",
+        "judged": pictures.judged(report.judged) if report.judged else [],
+        "unseen_bits": pictures.UNSEEN_BITS,
+        "beside": beside,
+        "further": further,
+        "alone": alone,
+        "titles": samples.titles(report.rag, report.answers),
+    }
 
 
 def _perplexity(measured: Measured) -> str:
@@ -153,32 +185,15 @@ def weakest(scores: Scores) -> str:
     return min(SENSES, key=lambda name: getattr(scores, name).value)
 
 
-def linked(answer: Answer) -> list[tuple[str, int | None]]:
-    """The answer cut at its citations: (text, None) or ("[2]", 2); a number that cites nothing stays text."""
-    known = {citation.number for citation in answer.citations}
-    pieces: list[tuple[str, int | None]] = []
-    for i, piece in enumerate(_CITED.split(answer.text)):
-        cited = i % 2 == 1
-        pieces.append(
-            (f"[{piece}]" if cited else piece, int(piece) if cited and int(piece) in known else None)
-        )
-    return pieces
-
-
-def web_address(url: str | None) -> str | None:
-    """The address where it is safe to follow, else None: a link must not be able to run anything."""
-    return url if url and url.lower().startswith(("https://", "http://")) else None
-
-
-def _passages(answer: Answer) -> list[tuple[Citation, str]]:
-    texts = {hit.chunk.id: hit.chunk.text for hit in answer.hits}
-    return [(citation, texts.get(citation.chunk_id, "")) for citation in answer.citations]
-
-
 def _axes(report: Report) -> dict[str, plots.Axis | None]:
     measured = report.measured
     copied, perplexity = measured.memorisation, measured.perplexity
     limit = copied.author + VETO_OVER_SELF
+    correlations = report.opinions.correlations if report.opinions else ()
+    canaries = report.privacy.canaries if report.privacy else None
+    validation = report.validation
+    told = [k.auc for k in validation.known if k.auc] if validation else []
+    told += [validation.chance] if validation and validation.chance else []
     aucs = [a for a in (measured.auc, measured.auc_others, measured.auc_machine) if a is not None]
     return {
         "scores": plots.score_axis(_estimates(measured, ("style", "sense", "twin"))),
@@ -189,6 +204,10 @@ def _axes(report: Report) -> dict[str, plots.Axis | None]:
         "copied": plots.axis_from_zero([limit, copied.twin, copied.base, copied.author]),
         "found": plots.Axis(0.0, 1.05),
         "auc": plots.Axis(min(0.5, *aucs) - 0.02, 1.02),
+        "share": plots.Axis(-0.02, 1.02),
+        "tau": plots.Axis(min([0.0, *(c.tau.low for c in correlations)]) - 0.05, 1.05),
+        "known": plots.Axis(min([0.4, *(a.low for a in told)]), 1.02),
+        "bits": plots.Axis(-0.2, 1.03 * canaries.most) if canaries else None,
     }
 
 
@@ -198,15 +217,29 @@ def _estimates(measured: Measured, names: Sequence[str]) -> list[Estimate]:
 
 
 def _fixed(value: float, digits: int = 2) -> str:
-    return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    return _signed(f"{value:.{digits}f}")
 
 
 def _percent(value: float, digits: int = 0) -> str:
-    return f"{100 * value:.{digits}f}%".replace("-", "\N{MINUS SIGN}")
+    return _signed(f"{100 * value:.{digits}f}") + "%"
+
+
+def _signed(number: str) -> str:
+    """With a real minus sign, and none before a 0."""
+    return number.removeprefix("-") if float(number) == 0 else number.replace("-", "\N{MINUS SIGN}")
 
 
 def _reach(estimate: Estimate, digits: int = 2) -> str:
     return f"{_fixed(estimate.low, digits)} to {_fixed(estimate.high, digits)}"
+
+
+def _chance(p: float) -> str:
+    """A p-value as it may be said: randomisation gives none of 0."""
+    return (
+        f"p\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{p:.3f}"
+        if p >= 0.001
+        else "p\N{NO-BREAK SPACE}<\N{NO-BREAK SPACE}0.001"
+    )
 
 
 def _source(name: str) -> str:
