@@ -28,7 +28,8 @@ _QUANTITIES = (
     ("citation_precision", "Citation precision", "citations whose passage supports the sentence"),
     ("cited", "Cited", "statements with a citation, right or wrong"),
     ("wrong_abstentions", "Left unanswered", "questions that could be answered: lower is better"),
-    ("abstentions", "Silent where it should be", "questions that nothing written answers"),
+    ("abstentions", "Silent where it should be", "questions far from what the author writes about"),
+    ("abstentions_others", "Silent near by", "questions that other authors’ documents answer"),
 )
 _DIFFERENCES = (*_QUANTITIES[:5], ("relevance", "Relevance", "cosine of answer and question"))
 
@@ -94,7 +95,7 @@ def measure_name(measure: str) -> str:
 
 
 def grounded(found: Rag) -> list[Small]:
-    """Every quantity with a lane an arm; both kinds of silence stand side by side, because either alone misleads."""
+    """Every quantity with a lane an arm; all kinds of silence stand side by side, because each alone misleads."""
     return [
         Small(
             title=title,

@@ -152,7 +152,7 @@ def _drawn(report: Report) -> dict[str, Any]:
         "reliability": plots.reliability(validation.calibration.bins)
         if validation and validation.calibration
         else (),
-        "searches": [answer_pictures.searched(report.search)] if report.search else [],
+        "searches": [answer_pictures.searched(t) for t in report.search.tables] if report.search else [],
         "grounded": answer_pictures.grounded(report.rag) if report.rag else [],
         "gains": answer_pictures.gains(report.rag) if report.rag else [],
         "gains_words": answer_pictures.gains_in_words(report.rag) if report.rag else [],

@@ -71,6 +71,7 @@ def test_both_silences_and_every_quantity_have_a_lane_an_arm(sections: Sections)
     found = grounded(sections()["rag"])
     assert [p.title for p in found] == [
         "Grounded", "Citation recall", "Citation precision", "Cited", "Left unanswered", "Silent where it should be",
+        "Silent near by",
     ]  # fmt: skip
     wrong, right = (
         {lane.name: lane.value.value for lane in of(found, title).lanes}
@@ -78,6 +79,14 @@ def test_both_silences_and_every_quantity_have_a_lane_an_arm(sections: Sections)
     )
     assert wrong == {"Twin": 0.5, "Base": 0.0, "Quotes": 0.0}
     assert right == {"Twin": 1.0, "Base": 0.5, "Quotes": 1.0}
+
+
+def test_silence_is_shown_near_the_authors_subjects_too(sections: Sections) -> None:
+    rag = sections()["rag"]
+    near = rag.arms["twin write"].model_copy(update={"abstentions_others": estimate(0.4, 0.75, 0.9)})
+    found = of(grounded(rag.model_copy(update={"arms": {**rag.arms, "twin write": near}})), "Silent near by")
+    assert [(lane.name, lane.value.value) for lane in found.lanes] == [("Twin", 0.75)]
+    assert found.missing == ("Base", "Quotes")
 
 
 def test_an_arm_without_a_value_is_named_as_missing(sections: Sections) -> None:

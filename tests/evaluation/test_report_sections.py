@@ -125,13 +125,27 @@ def test_every_search_is_a_row_with_baseline_and_significance(whole: Whole) -> N
     assert "−1.00" in text and "0.0100 one by one" in text
 
 
+def test_slower_searches_have_a_table_of_their_own_and_what_was_not_asked_says_why(whole: Whole) -> None:
+    given = whole("nothing")
+    assert given.search
+    more = changed(given.search, questions=7)
+    search = changed(given.search, more=(more,), left_out={"HyDE": "no model"})
+    found = card(changed(given, search=search), "ablation")
+    assert [c.text for c in found.xpath("./table/caption")] == [
+        "nDCG@10 of 12 questions",
+        "nDCG@10 of 7 questions",
+    ]
+    assert "HyDE: no model" in said(found)
+
+
 def test_answers_show_both_silences_cited_and_the_pairs(whole: Whole) -> None:
     found = card(whole(), "grounded")
     text = said(found)
     assert "the twin says so 100% of the time; of 2 questions that could be answered it leaves 50%" in text
     titles = [b.text for b in found.xpath(".//figcaption/b")]
-    assert titles[:6] == [
+    assert titles[:7] == [
         "Grounded", "Citation recall", "Citation precision", "Cited", "Left unanswered", "Silent where it should be",
+        "Silent near by",
     ]  # fmt: skip
     assert "Twin: not measured" in text
     assert "Against base" in text and "Against quotes" in text
