@@ -197,7 +197,7 @@ def _evaluated(run: str, report: "Report") -> "Evaluated":
     return Evaluated(
         f"{report.twin_model} ({run})",
         report.author,
-        measured.rows,
+        measured.rows.model_copy(update={"parts": measured.rows.parts | report.beside()}),
         measured.memorisation,
         report.privacy,
         measured.refused,

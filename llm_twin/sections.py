@@ -11,6 +11,7 @@ from llm_twin import wiring
 from llm_twin.asker import filterable
 from llm_twin.bench import Bench
 from llm_twin.errors import InputError, MissingPart
+from llm_twin.evaluation.rag import TWIN_ANSWERS
 from llm_twin.evaluation.style import Passage
 from llm_twin.material import spread
 from llm_twin.ports import ChatModel
@@ -30,7 +31,6 @@ _TRIALS = 24
 _SHOWN = 4
 _THUMBS = 60
 """The newest of users' thumbs are held against the judge; each costs two questions to it."""
-_TWIN_ANSWERS = "twin write"
 _WHOLE_ANSWER, _FIRST_SENTENCE = 120, 48
 """Tokens. Whether an answer is one shows in its first sentence."""
 
@@ -191,11 +191,11 @@ def answers(bench: Bench) -> Any:
         return Arm(list(given), said[: len(ours.questions)], said[len(ours.questions) :])
 
     arms = {
-        _TWIN_ANSWERS: arm(_TWIN_ANSWERS, "write", bench.twin),
+        TWIN_ANSWERS: arm(TWIN_ANSWERS, "write", bench.twin),
         "base write": arm("base write", "write", bench.base),
         "quote": arm("quote", "quote", None),
     }
-    pairs = ((_TWIN_ANSWERS, "base write"), (_TWIN_ANSWERS, "quote"))
+    pairs = ((TWIN_ANSWERS, "base write"), (TWIN_ANSWERS, "quote"))
     left_out = (*ours.left_out, *others.kept.left_out)
     return measure_rag(
         arms, bench.chunks, bench.embedder, left_out=left_out, pairs=pairs, without_others=others.why
@@ -227,7 +227,7 @@ def _noted(
 
 def _twin_answers(bench: Bench) -> list[Answer]:
     """What the twin answered to the questions that can be answered."""
-    return _answered(bench, _TWIN_ANSWERS, "write", bench.twin)
+    return _answered(bench, TWIN_ANSWERS, "write", bench.twin)
 
 
 def ragas(bench: Bench) -> Any:

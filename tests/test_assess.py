@@ -1,6 +1,7 @@
 """Measuring beside the road: texts are read or passed over with a reason; what is not there is named."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,10 +12,17 @@ import pytest
 from llm_twin import asker, assess, models, pipeline, wiring
 from llm_twin.adapters.standins import HashEmbedder, ScriptedChat, echo
 from llm_twin.errors import InputError
+from llm_twin.evaluation import gate
+from llm_twin.evaluation.forgetting import Forgetting, TaskRun, TaskRuns, forgetting
+from llm_twin.evaluation.intervals import Estimate
+from llm_twin.evaluation.report import Report
+from llm_twin.evaluation.retrieval import Retrieval
+from llm_twin.evaluation.rows import PerDocument, part
 from llm_twin.settings import Settings
-from llm_twin.types import StageReport
+from llm_twin.types import GateRule, StageReport
 from llm_twin.workspace import Workspace
 
+HALF = Estimate(value=0.5, low=0.4, high=0.6)
 EXAMPLES = Path(__file__).parents[1] / "examples"
 ESSAY = "# Lathe\n\nI oil the lathe on Sundays, and on Mondays I turn brass for the clock.\n"
 SENTENCE = "Lathes should be maintained regularly, because moving parts wear out in everyday use. "
@@ -123,7 +131,7 @@ def test_every_way_of_searching_is_measured_on_a_benchmark(
 ) -> None:
     opened: list[ScriptedChat] = []
 
-    def open_chat(workspace: Workspace, folder: Path) -> ScriptedChat:
+    def open_chat(workspace: Workspace, folder: Path, apart: bool = False) -> ScriptedChat:
         opened.append(ScriptedChat(echo))
         return opened[-1]
 
@@ -235,3 +243,39 @@ def test_before_an_evaluation_there_is_nothing_to_label_or_compare(workspace: Wo
         assess.blind_test(workspace)
     with pytest.raises(InputError, match="abc"):
         assess.compare(workspace, "abc", "def")
+
+
+def test_what_sections_measured_is_compared_beside_the_headline(tmp_path: Path) -> None:
+    """A twin that searches and answers as before but forgot half of a general task is worse there, and there alone."""
+    documents = [f"d{i % 6}" for i in range(24)]
+    ids = [f"s{i:02}" for i in range(24)]
+    rows = part(ids, documents, [0.1 * (i % 7) for i in range(24)])
+
+    def task(values: Sequence[float]) -> Forgetting:
+        runs = [
+            TaskRuns(ran=(TaskRun(task="everyday", metric="acc", values=tuple(v)),))
+            for v in ([1.0] * 24, values)
+        ]
+        return forgetting(*runs)
+
+    def evaluated(name: str, values: Sequence[float]) -> Any:
+        found = Retrieval(questions=24, recall_at_5=HALF, mrr_at_10=HALF, ndcg_at_10=HALF, rows=rows)
+        return SimpleNamespace(
+            twin_model=name,
+            author="Ann",
+            measured=SimpleNamespace(rows=PerDocument(verifier="v", parts={}), memorisation=None, refused=""),
+            privacy=None,
+            beside=lambda: Report.beside(
+                SimpleNamespace(retrieval=found, rag=None, knowledge=None, forgetting=task(values))  # type: ignore[arg-type]
+            ),
+        )
+
+    sides = [
+        assess._evaluated(n, evaluated(n, v)) for n, v in (("old", [1.0] * 24), ("new", [1.0, 0.0] * 12))
+    ]
+    verdict = gate.compare(
+        sides[0], sides[1], GateRule(better=(), not_worse=("retrieval", "task everyday"), veto=())
+    )
+    calls = {d.name: d.call for d in verdict.dimensions if d.call != "not measured"}
+    assert calls == {"retrieval": "no difference", "task everyday": "worse"}
+    assert [check.passed for check in verdict.checks] == [True, False]

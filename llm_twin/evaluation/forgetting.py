@@ -20,6 +20,7 @@ from llm_twin.errors import InputError
 from llm_twin.evaluation.choices import chosen_right
 from llm_twin.evaluation.intervals import Estimate
 from llm_twin.evaluation.paired import compared
+from llm_twin.evaluation.rows import Part, part
 from llm_twin.ports import ChatModel, Progress, silent
 from llm_twin.types import Message, Value
 
@@ -53,6 +54,8 @@ class TaskComparison(Value):
     base: Estimate
     twin: Estimate
     difference: Estimate
+    rows: Part | None = None
+    """The twin's value of each item, for the gate."""
 
     @property
     def forgot(self) -> bool:
@@ -104,6 +107,7 @@ def _comparison(base: TaskRun, twin: TaskRun) -> TaskComparison:
         base=found.base,
         twin=found.twin,
         difference=found.difference,
+        rows=part(items, items, twin.values),
     )
 
 

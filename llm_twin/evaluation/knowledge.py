@@ -14,6 +14,7 @@ from llm_twin.evaluation.answers import relevance
 from llm_twin.evaluation.choices import CHANCE, Choice, chosen_right
 from llm_twin.evaluation.intervals import Array, Estimate
 from llm_twin.evaluation.paired import Compared, averaged, compared
+from llm_twin.evaluation.rows import Part, part
 from llm_twin.ports import Embedder, beginning
 from llm_twin.text import words
 from llm_twin.types import Sample, Value
@@ -32,6 +33,8 @@ class ChoiceAccuracy(Value):
     topic_alone: Estimate
     """What choosing the option nearest to the question in meaning gets: over chance, it can be had unread."""
     accuracy: Compared
+    rows: Part | None = None
+    """Whether the twin answered each question rightly, for the gate."""
 
 
 class Resembling(Value):
@@ -89,12 +92,14 @@ def choice_accuracy(
     if len(set(documents)) < 2:
         return _too_few("multiple-choice questions could be made", "training documents", documents)
     right = [c.right for c in choices]
+    by_base, by_twin = chosen_right(base, right), chosen_right(twin, right)
     return ChoiceAccuracy(
         questions=len(choices),
         documents=len(set(documents)),
         chance=CHANCE,
         topic_alone=averaged(chosen_right(topic, right), documents),
-        accuracy=compared(chosen_right(base, right), chosen_right(twin, right), documents),
+        accuracy=compared(by_base, by_twin, documents),
+        rows=part([c.sample_id for c in choices], documents, by_twin),
     )
 
 

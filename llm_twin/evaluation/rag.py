@@ -18,6 +18,7 @@ import numpy as np
 from llm_twin.errors import InputError
 from llm_twin.evaluation.intervals import Draws, Estimate, draw, exact
 from llm_twin.evaluation.quantity import Rows, difference, estimated, rows
+from llm_twin.evaluation.rows import Part, part
 from llm_twin.evaluation.statements import Sentence, abstains, plain, read_answer
 from llm_twin.evaluation.support import Claim, Rule, Supports
 from llm_twin.evaluation.trials import Trials, trials
@@ -25,7 +26,8 @@ from llm_twin.ports import Embedder, beginning
 from llm_twin.types import Answer, Chunk, Citation, Sample, Skipped, Value
 
 Answered = Sequence[tuple[Sample, Answer]]
-TWIN_AND_BASE = (("twin write", "base write"),)
+TWIN_ANSWERS = "twin write"
+TWIN_AND_BASE = ((TWIN_ANSWERS, "base write"),)
 _EXAMPLES = 5
 _FEWEST = "fewer than two documents have any"
 _NO_OTHERS = "no question about another author's document was asked"
@@ -67,6 +69,8 @@ class RagScores(Value):
     abstentions_others: Estimate | None = None
     """Share of the questions about other authors' documents to which it says so."""
     not_measured: dict[str, str]
+    rows: Part | None = None
+    """The share of each answer's statements that is grounded, for the gate; None for an answer that states nothing."""
 
 
 class JudgedSentence(Value):
@@ -283,7 +287,17 @@ def _scores(judged: _Judged, quantities: Mapping[str, Rows], without_others: str
         citations=len(quantities["citation_precision"].values),
         **found,
         not_measured={name: why.get(name, _FEWEST) for name, value in found.items() if value is None},
+        rows=_grounded(judged),
     )
+
+
+def _grounded(judged: _Judged) -> Part:
+    asked = judged.arm.answerable
+    shares = []
+    for (_, answer), sentences in zip(asked, judged.sentences, strict=True):
+        grounded = [judged.by_any(sentence, answer) for sentence in sentences if sentence.states]
+        shares.append(float(np.mean(grounded)) if grounded else float("nan"))
+    return part([sample.id for sample, _ in asked], _documents(judged.arm), shares)
 
 
 def _silent(answers: Sequence[Answer]) -> Estimate | None:

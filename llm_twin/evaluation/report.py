@@ -24,9 +24,10 @@ from llm_twin.evaluation.measure import VETO_OVER_SELF, Measured
 from llm_twin.evaluation.opinions import Opinions
 from llm_twin.evaluation.people import Blind, FeedbackStats, in_words
 from llm_twin.evaluation.privacy import Privacy
-from llm_twin.evaluation.rag import Rag
+from llm_twin.evaluation.rag import TWIN_ANSWERS, Rag
 from llm_twin.evaluation.ragas_scores import RagasScores
 from llm_twin.evaluation.retrieval import Retrieval
+from llm_twin.evaluation.rows import Part
 from llm_twin.evaluation.scores import Scores
 from llm_twin.evaluation.style import LEAST_AUC
 from llm_twin.evaluation.validation import Validation
@@ -96,6 +97,18 @@ class Report(BaseModel):
             figures["recall@5"] = str(self.retrieval.recall_at_5)
             figures["nDCG@10"] = str(self.retrieval.ndcg_at_10)
         return figures
+
+    def beside(self) -> dict[str, Part]:
+        """What the gate may look at beside the headline: the twin's rows of each section, by name."""
+        rag = self.rag.arms.get(TWIN_ANSWERS) if self.rag else None
+        choices = self.knowledge.choices if self.knowledge else None
+        found = {
+            "retrieval": self.retrieval and self.retrieval.rows,
+            "groundedness": rag and rag.rows,
+            "multiple choice": choices and choices.rows,
+            **{f"task {task.name}": task.rows for task in (self.forgetting.tasks if self.forgetting else ())},
+        }
+        return {name: rows for name, rows in found.items() if rows}
 
 
 def write_report(report: Report, folder: Path) -> tuple[Path, Path]:

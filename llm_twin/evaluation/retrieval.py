@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from llm_twin.evaluation.intervals import Array, Estimate, draw, estimate
+from llm_twin.evaluation.rows import Part, part
 from llm_twin.ports import Progress, silent
 from llm_twin.types import Chunk, Hit, Sample, Value
 
@@ -44,6 +45,8 @@ class Retrieval(Value):
     mrr_at_10: Estimate
     """Mean of 1 / rank of the first right passage; 0 for one that is not among the first ten."""
     ndcg_at_10: Estimate
+    rows: Part | None = None
+    """nDCG@10 of each question, for the gate."""
 
 
 def sources(sample: Sample, chunks: Sequence[Chunk]) -> set[str]:
@@ -78,11 +81,15 @@ def measure(
         ranked[question.id] = [hit.chunk.id for hit in search(question.text, _DEPTH)]
         progress(done + 1, len(asked), "retrieval")
     documents = [q.document_id for q in asked]
-    draws = draw(documents)
-    recall, mrr, ndcg = (
-        estimate(draws.mean(values, documents), draws) for values in per_question(asked, ranked).values()
+    draws, values = draw(documents), per_question(asked, ranked)
+    recall, mrr, ndcg = (estimate(draws.mean(each, documents), draws) for each in values.values())
+    return Retrieval(
+        questions=len(asked),
+        recall_at_5=recall,
+        mrr_at_10=mrr,
+        ndcg_at_10=ndcg,
+        rows=part([q.id for q in asked], documents, values[NDCG]),
     )
-    return Retrieval(questions=len(asked), recall_at_5=recall, mrr_at_10=mrr, ndcg_at_10=ndcg)
 
 
 def per_question(
