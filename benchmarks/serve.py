@@ -15,6 +15,7 @@ import asyncio
 import json
 import os
 import platform
+import re
 import signal
 import statistics
 import subprocess
@@ -44,6 +45,9 @@ SYSTEM = "You are a careful assistant. Answer in plain prose."
 PORT = 18_431
 MAX_TOKENS = 64
 START_SECONDS = 300
+MOST_COST, MOST_WAIT_MS = 0.05, 10
+"""What serving may cost over the bare engine: of its tokens a second, and until the first one of a single stream."""
+_SAID, _WROTE = re.compile(rb'"content": ?"[^"]'), re.compile(rb'"completion_tokens": ?(\d+)')
 
 
 @dataclass(frozen=True)
@@ -136,35 +140,36 @@ def _prompts(many: int) -> list[list[dict[str, str]]]:
 async def _load(model: str, prompts: Sequence[list[dict[str, str]]], streams: int) -> dict[str, float]:
     """All prompts, `streams` at a time."""
     places = asyncio.Semaphore(streams)
-    # llama.cpp hangs up on connections that it said it would keep.
-    limits = httpx.Limits(max_connections=streams, max_keepalive_connections=0)
-    async with httpx.AsyncClient(timeout=600, limits=limits) as client:
 
-        async def one(messages: list[dict[str, str]]) -> Reply:
-            async with places:
-                return await _ask(client, model, messages)
+    async def one(messages: list[dict[str, str]]) -> Reply:
+        async with places:
+            return await _ask(model, messages)
 
-        await _ask(client, model, [{"role": "user", "content": "Say hello."}])  # weights and caches are there
-        started = time.perf_counter()
-        replies = await asyncio.gather(*(one(messages) for messages in prompts))
-        return _figures(replies, time.perf_counter() - started)
+    await _ask(model, [{"role": "user", "content": "Say hello."}])  # weights and caches are there
+    started = time.perf_counter()
+    replies = await asyncio.gather(*(one(messages) for messages in prompts))
+    return _figures(replies, time.perf_counter() - started)
 
 
-async def _ask(client: httpx.AsyncClient, model: str, messages: list[dict[str, str]]) -> Reply:
+async def _ask(model: str, messages: list[dict[str, str]]) -> Reply:
+    """One answer. The client runs on the servers' own cores, so it looks at the bytes and parses no event."""
     body = {"model": model, "messages": messages, "max_tokens": MAX_TOKENS, "temperature": 0, "stream": True}
-    body["stream_options"] = {"include_usage": True}
-    started, first, tokens = time.perf_counter(), 0.0, 0
-    url = f"http://127.0.0.1:{PORT}/v1/chat/completions"
-    async with client.stream("POST", url, json=body) as response:
-        response.raise_for_status()
-        async for line in response.aiter_lines():
-            if not line.startswith("data: {"):
-                continue
-            event = json.loads(line[6:])
-            if not first and any(c.get("delta", {}).get("content") for c in event.get("choices", [])):
-                first = time.perf_counter() - started
-            tokens = (event.get("usage") or {}).get("completion_tokens", tokens)
-    return Reply(first, time.perf_counter() - started, tokens)
+    sent = json.dumps({**body, "stream_options": {"include_usage": True}}).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{PORT}\r\nConnection: close\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {len(sent)}\r\n\r\n"
+    started, first, got = time.perf_counter(), 0.0, bytearray()
+    reader, writer = await asyncio.open_connection("127.0.0.1", PORT)
+    writer.write(head.encode() + sent)
+    while piece := await reader.read(1 << 16):
+        got += piece
+        if not first and _SAID.search(got):
+            first = time.perf_counter() - started
+    seconds = time.perf_counter() - started
+    writer.close()
+    counted = _WROTE.findall(got)
+    if not got.startswith(b"HTTP/1.1 200") or not counted:
+        raise SystemExit(f"{model} did not answer: {bytes(got[:500])!r}")
+    return Reply(first, seconds, int(counted[-1]))
 
 
 def _bare(
@@ -228,7 +233,9 @@ def _judge(medians: dict[str, Any], levels: Sequence[int]) -> int:
     for n in map(str, levels):
         cost = 1 - ours[n]["tokens_per_second"] / bare[n]["tokens_per_second"]
         wait = ours[n]["first_ms_p50"] - bare[n]["first_ms_p50"]
-        print(f"{n} streams: serving costs {cost:+.1%} of the bare engine's tokens/s and {wait:+.1f} ms")
+        met = cost < MOST_COST and (n != "1" or wait < MOST_WAIT_MS)
+        missed += not met
+        print(f"{n} streams: serving costs {cost:+.1%} of the bare engine's tokens/s and {wait:+.1f} ms", met)
         for name, peer in peers.items():
             speed = ours[n]["tokens_per_second"] / peer[n]["tokens_per_second"]
             first = ours[n]["first_ms_p50"] / peer[n]["first_ms_p50"]

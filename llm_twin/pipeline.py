@@ -9,26 +9,22 @@ is up to date. Every function may be killed at any moment and run again.
 import json
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
-from datetime import UTC, datetime
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm_twin import freshness, wiring
-from llm_twin.asker import Asker, Subject, subject, twin_folder
+from llm_twin.asker import Asker, Subject, subject
 from llm_twin.errors import InputError
 from llm_twin.files import write_json, write_lines, write_text
 from llm_twin.ports import Progress, silent
 from llm_twin.reading import clean_documents, own_documents, read_samples
 from llm_twin.text import digest
 from llm_twin.types import Answer, CleanDocument, Sampling, Skipped, StageReport
-from llm_twin.workspace import STAGES, Workspace
+from llm_twin.workspace import Workspace
 
 if TYPE_CHECKING:
     from llm_twin.datasets.instruct import Draft
-    from llm_twin.evaluation.measure import Measured
-    from llm_twin.evaluation.report import Report
-    from llm_twin.evaluation.retrieval import Retrieval
     from llm_twin.training.rehearsal import Rehearsed
 
 # --- collect: sources -> documents ---------------------------------------------------------------------------
@@ -263,6 +259,7 @@ def evaluate(
     from llm_twin.evaluation.measure import Notes, measure
     from llm_twin.evaluation.report import write_report
     from llm_twin.material import material
+    from llm_twin.reporting import evaluation_report, judged_before
     from llm_twin.training.sft import conversation
 
     started = time.monotonic()
@@ -292,10 +289,10 @@ def evaluate(
         workspace, found, documents, embedder, subjects, conversation, sampling, notes, progress, judge
     )
     with closing(bench):
-        parts = said | _judged_before(folder) | sections.measured(bench, settings.sections, judge)
+        parts = said | judged_before(folder) | sections.measured(bench, settings.sections, judge)
     retrieval = sections.retrieval(bench)
     seconds = time.monotonic() - started
-    report = _evaluation_report(workspace, subjects, measured, retrieval, parts, seconds)
+    report = evaluation_report(workspace, subjects, measured, retrieval, parts, seconds)
     paths = write_report(report, folder)
     finished = StageReport(
         stage="evaluate",
@@ -307,19 +304,6 @@ def evaluate(
     return finished if quick or model else whole.finish("evaluate", inputs, finished)
 
 
-def _judged_before(folder: Path) -> dict[str, Any]:
-    """What `--judge` once added to this very evaluation: it still holds, and is not asked again."""
-    from llm_twin.evaluation.runs import REPORT, find
-    from llm_twin.sections import JUDGED
-
-    found: dict[str, Any] = {}
-    if (folder / REPORT).exists():
-        with suppress(InputError):  # a report of another version is made anew
-            _, report = find(folder.parent, folder.name)
-            found = {field: getattr(report, field) for field, _ in JUDGED.values()}
-    return found
-
-
 def _quickly(workspace: Workspace) -> Workspace:
     evaluate = workspace.settings.evaluate.model_copy(update=QUICK)
     return Workspace(workspace.home, workspace.settings.model_copy(update={"evaluate": evaluate}))
@@ -328,43 +312,6 @@ def _quickly(workspace: Workspace) -> Workspace:
 def _where(workspace: Workspace, measured: Subject) -> list[str]:
     """Which weights they are, or which server a model without a folder stands behind."""
     return [measured.sha256] if measured.folder else [workspace.settings.endpoint.url, measured.name]
-
-
-def _evaluation_report(
-    workspace: Workspace,
-    subjects: tuple[Subject, Subject],
-    measured: "Measured",
-    found: "Retrieval | None",
-    parts: dict[str, Any],
-    seconds: float,
-) -> "Report":
-    from llm_twin.evaluation.report import Report
-
-    reports = {stage: done.report for stage in STAGES if (done := workspace.finished(stage))}
-    spent = {stage: report.seconds for stage, report in reports.items()} | {"evaluate": seconds}
-    base, twin = subjects
-    losses: tuple[tuple[int, float], ...] = ()
-    if twin.folder and twin.folder == twin_folder(workspace):
-        metrics = Path(reports["train"].artefacts[1]).read_text(encoding="utf-8").splitlines()
-        losses = tuple((row["step"], row["loss"]) for row in map(json.loads, metrics))
-    return Report(
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        author=workspace.author,
-        base_model=workspace.settings.models.chat,
-        twin_model=twin.name,
-        base_sha256=base.sha256,
-        twin_sha256=twin.sha256,
-        dataset=reports["dataset"].counts,
-        measured=measured,
-        retrieval=found,
-        losses=losses,
-        minutes={stage: round(each / 60, 2) for stage, each in spent.items()},
-        settings={
-            "evaluate": workspace.settings.evaluate.model_dump(mode="json"),
-            "privacy": workspace.settings.privacy.model_dump(mode="json"),
-        },
-        **parts,
-    )
 
 
 # --- ask: question -> passages -> an answer with its sources -------------------------------------------------------
