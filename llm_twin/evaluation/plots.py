@@ -163,7 +163,8 @@ def spots(values: Sequence[Estimate | None], up: Axis, aside: float = 0.0) -> tu
 class Curve:
     """A line through `points` ("x,y x,y …", percent of width and height from the upper left).
 
-    `smooth` is the running mean of long curves, empty for short ones; `rows` are at most ten of the points.
+    `smooth` is the running mean of long curves, empty for short ones; `rows` are at most ten of the points. `began` and
+    `ended` are the means of the first and the last `tenth` steps: one step says little where batches differ.
     """
 
     points: str
@@ -171,6 +172,9 @@ class Curve:
     low: float
     high: float
     rows: tuple[Point, ...]
+    began: float
+    ended: float
+    tenth: int
 
 
 def curve(points: Sequence[Point]) -> Curve:
@@ -185,7 +189,9 @@ def curve(points: Sequence[Point]) -> Curve:
 
     smooth = line(running_mean(values, len(values) // 10)) if len(values) >= _SMOOTHED_FROM else ""
     chosen = np.unique(np.linspace(0, len(points) - 1, min(10, len(points))).round().astype(int))
-    return Curve(line(values), smooth, low, high, tuple(points[i] for i in chosen))
+    rows, tenth = tuple(points[i] for i in chosen), max(1, len(points) // 10)
+    began, ended = float(values[:tenth].mean()), float(values[-tenth:].mean())
+    return Curve(line(values), smooth, low, high, rows, began, ended, tenth)
 
 
 def running_mean(values: Sequence[float] | np.ndarray, reach: int) -> list[float]:

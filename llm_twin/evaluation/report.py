@@ -208,6 +208,8 @@ def _axes(report: Report) -> dict[str, plots.Axis | None]:
     told = [k.auc for k in validation.known if k.auc] if validation else []
     told += [validation.chance] if validation and validation.chance else []
     aucs = [a for a in (measured.auc, measured.auc_others, measured.auc_machine) if a is not None]
+    reach = (measured.auc_interval, measured.auc_others_interval, measured.auc_machine_interval)
+    aucs += [interval.low for interval in reach if interval]
     return {
         "scores": plots.score_axis(_estimates(measured, ("style", "sense", "twin"))),
         "senses": plots.score_axis(_estimates(measured, SENSES)),

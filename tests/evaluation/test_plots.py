@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -93,6 +94,14 @@ def test_a_curve_runs_from_upper_left_to_lower_right() -> None:
     assert drawn.points == "0.00,0.00 33.33,50.00 100.00,100.00"
     assert (drawn.low, drawn.high, drawn.smooth) == (2.0, 4.0, "")
     assert drawn.rows == ((10, 4.0), (20, 3.0), (40, 2.0))
+
+
+def test_where_a_curve_began_and_ended_is_no_single_steps_affair() -> None:
+    drawn = curve([(i, 4.0 - i / 20 + (3 if i in (0, 39) else 0)) for i in range(40)])
+    assert drawn.tenth == 4
+    assert drawn.began == pytest.approx(np.mean([7.0, 3.95, 3.9, 3.85]))
+    assert drawn.ended == pytest.approx(np.mean([2.2, 2.15, 2.1, 5.05]))
+    assert (curve([(5, 2.0)]).began, curve([(5, 2.0)]).tenth) == (2.0, 1)
 
 
 def test_one_point_and_a_flat_line_are_curves_too() -> None:
