@@ -65,6 +65,11 @@ class JobLine(Value):
         return cls(model=order.model, webhook=order.webhook or None, **shown)
 
 
+def is_owed(job: Job) -> bool:
+    """Whether a webhook is still to be told that this job has ended."""
+    return job.told == "owed" and bool(Order.model_validate_json(job.order).webhook)
+
+
 class Errands:
     """The work of jobs, in the folder of the workspace that is theirs."""
 
