@@ -277,7 +277,10 @@ class Hosting(Protocol):
     """Machines of somebody else's that can serve a model."""
 
     def deploy(self, plan: HostingPlan, progress: Progress = silent) -> Hosted:
-        """Host a model and wait until it answers; on failure nothing that was made stays."""
+        """Host a model and wait until it answers.
+
+        On failure what was made is removed and looked for; TwinError names what is left.
+        """
         ...
 
     def status(self, name: str) -> Hosted | None:
@@ -285,5 +288,5 @@ class Hosting(Protocol):
         ...
 
     def delete(self, name: str, bucket: str) -> list[str]:
-        """Remove all that a deployment made; what was removed."""
+        """Remove all that a deployment made; what was removed. TwinError names what is left."""
         ...
