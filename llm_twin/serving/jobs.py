@@ -13,7 +13,8 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from llm_twin.errors import InputError
 from llm_twin.ports import Queue
-from llm_twin.serving.errands import Errands, JobLine, Order
+from llm_twin.serving.errands import Errands
+from llm_twin.serving.orders import JobLine, JobWhole, Order
 from llm_twin.serving.refusals import Refusal, declared
 from llm_twin.serving.room import Room
 from llm_twin.serving.shares import check_share, forgettable
@@ -22,7 +23,7 @@ from llm_twin.serving.visitor import Owner, Seen
 from llm_twin.serving.webhook import check_url, key_of
 from llm_twin.settings import JobSettings
 from llm_twin.text import words
-from llm_twin.types import Citation, Job, Value
+from llm_twin.types import Job, Value
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=4000)]
 
@@ -65,22 +66,6 @@ class JobList(Value):
 
     total: int
     jobs: tuple[JobLine, ...]
-
-
-class JobAnswer(Value):
-    """One answer; `number` counts the questions from 1, and those that have none are left out."""
-
-    number: int
-    question: str
-    text: str
-    found: bool
-    citations: tuple[Citation, ...]
-
-
-class JobWhole(JobLine):
-    """A job with the answers it has so far, in the order of the questions."""
-
-    answers: tuple[JobAnswer, ...]
 
 
 class Desk:
@@ -126,13 +111,7 @@ class Desk:
 
     def whole(self, job_id: str, owner: str | None) -> JobWhole:
         """With its answers."""
-        job = self.one(job_id, owner)
-        fields = {"question", "text", "found", "citations"}
-        answers = [
-            JobAnswer(number=int(each.id), **each.model_dump(include=fields))
-            for each in self._errands.answers(job_id)
-        ]
-        return JobWhole(**dict(JobLine.of(job)), answers=tuple(answers))
+        return JobWhole.read(self._errands.folder, self.one(job_id, owner))
 
     def cancel(self, job_id: str, owner: str | None) -> JobLine:
         """Refusal (409) for one that has ended."""

@@ -9,7 +9,7 @@ that wait.
 from collections import defaultdict, deque
 from collections.abc import Sequence
 
-from llm_twin.serving.errands import is_owed
+from llm_twin.serving.orders import is_owed
 from llm_twin.serving.refusals import Refusal
 from llm_twin.settings import JobSettings
 from llm_twin.types import Job

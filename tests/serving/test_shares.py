@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_twin.serving.errands import Order
+from llm_twin.serving.orders import Order
 from llm_twin.serving.refusals import Refusal
 from llm_twin.serving.shares import MOST_OWED, SHARES, check_share, forgettable
 from llm_twin.settings import JobSettings
