@@ -9,6 +9,7 @@ import typer
 
 from llm_twin.cli_deploy import app as deploy_app
 from llm_twin.cli_evaluate import app as evaluate_app
+from llm_twin.cli_jobs import app as jobs_app
 from llm_twin.cli_serve import engine, key_app, mcp, serve, serve_llm
 from llm_twin.front import HOME, Home, Json, result, showing, stage_of, table_of, workspace_at
 
@@ -30,6 +31,7 @@ app.add_typer(models_app, name="models")
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(key_app, name="key")
 app.add_typer(deploy_app, name="deploy")
+app.add_typer(jobs_app, name="jobs")
 app.command(epilog="Example: twin serve --home my-twin")(serve)
 app.command("serve-llm", epilog="Example: twin serve-llm --home my-twin")(serve_llm)
 app.command(epilog="Example: twin engine vllm --home my-twin")(engine)

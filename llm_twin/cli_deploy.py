@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Host the twin's model elsewhere.", no_args_is_help=True)
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+Name = Annotated[str, typer.Option(help="Another deployment than this twin's, such as an earlier one's.")]
 
 
 @app.command(epilog="Example: twin deploy sagemaker --home my-twin")
@@ -38,13 +39,13 @@ def sagemaker(yes: Yes = False, home: Home = HOME, as_json: Json = False) -> Non
 
 
 @app.command(epilog="Example: twin deploy status --home my-twin")
-def status(home: Home = HOME, as_json: Json = False) -> None:
+def status(name: Name = "", home: Home = HOME, as_json: Json = False) -> None:
     """What is hosted, and in what state. Exit code 1 when nothing is."""
     from llm_twin import wiring
 
     with showing(as_json) as show:
         workspace = workspace_at(home)
-        name = _name(workspace)
+        name = name or _name(workspace)
         found = wiring.open_hosting(workspace).status(name)
         if found is None:
             result(show, {"name": name, "state": "none"}, f"nothing is hosted as {name}")
@@ -54,13 +55,13 @@ def status(home: Home = HOME, as_json: Json = False) -> None:
 
 
 @app.command(epilog="Example: twin deploy delete --home my-twin")
-def delete(yes: Yes = False, home: Home = HOME, as_json: Json = False) -> None:
+def delete(yes: Yes = False, name: Name = "", home: Home = HOME, as_json: Json = False) -> None:
     """Remove what `twin deploy sagemaker` made: endpoint, configuration, model, uploaded weights."""
     from llm_twin import wiring
 
     with showing(as_json) as show:
         workspace = workspace_at(home)
-        name = _name(workspace)
+        name = name or _name(workspace)
         _confirm(f"remove {name} and all that was made for it", yes, show)
         removed = wiring.open_hosting(workspace).delete(name, workspace.settings.sagemaker.bucket)
         result(show, {"removed": removed}, f"removed: {', '.join(removed) or 'nothing was there'}")

@@ -244,7 +244,10 @@ class Queue(Protocol):
         ...
 
     def cancel(self, job_id: str) -> Job:
-        """A queued job never runs, a running one ends at its next step; InputError for one that has ended."""
+        """A queued job never runs and ends soon, a running one ends at its next step.
+
+        InputError for one that has ended.
+        """
         ...
 
     def retry(self, job_id: str) -> Job:
@@ -256,12 +259,12 @@ class Queue(Protocol):
         ...
 
     def work(self, do: Callable[[Job, Progress], None], tell: Callable[[Job], None]) -> None:
-        """Begin to work, in a thread: first what a killed process left, then what comes; one job at a time.
+        """Begin to work, in threads: first what a killed process left, then what comes; one job at a time.
 
         `do` calls its Progress at each step, which never returns when the job is cancelled or the queue
         closes; when it raises, the job failed. What was begun is begun again after a kill, so `do` goes on from
-        what it left. `tell` is called once a job ended, again with longer and longer pauses when it raises
-        TwinError, and at times twice for one ending.
+        what it left. `tell` is called once a job ended, again with longer and longer pauses when it raises,
+        and at times twice for one ending. It waits for no job and no job for it; several calls run at a time.
         """
         ...
 
@@ -274,7 +277,10 @@ class Hosting(Protocol):
     """Machines of somebody else's that can serve a model."""
 
     def deploy(self, plan: HostingPlan, progress: Progress = silent) -> Hosted:
-        """Host a model and wait until it answers; on failure nothing that was made stays."""
+        """Host a model and wait until it answers.
+
+        On failure what was made is removed and looked for; TwinError names what is left.
+        """
         ...
 
     def status(self, name: str) -> Hosted | None:
@@ -282,5 +288,5 @@ class Hosting(Protocol):
         ...
 
     def delete(self, name: str, bucket: str) -> list[str]:
-        """Remove all that a deployment made; what was removed."""
+        """Remove all that a deployment made; what was removed. TwinError names what is left."""
         ...

@@ -97,6 +97,15 @@ def test_nothing_is_done_that_nobody_agreed_to(home: Path, host: Host) -> None:
     assert host.hosted
 
 
+def test_a_deployment_of_an_earlier_twin_is_found_by_its_name(home: Path, host: Host) -> None:
+    twin("sagemaker", "--home", home, "--yes")
+    host.hosted["an-earlier-twin"] = host.hosted.pop("a-twin")
+    assert "nothing is hosted as a-twin" in twin("status", "--home", home, code=1)
+    assert "is InService" in twin("status", "--name", "an-earlier-twin", "--home", home)
+    assert "removed: endpoint" in twin("delete", "--name", "an-earlier-twin", "--home", home, "--yes")
+    assert host.hosted == {}
+
+
 def test_what_is_missing_is_named(home: Path, host: Host) -> None:
     write(home, 'image = "lmi"')
     assert "sagemaker.role is not set" in twin("sagemaker", "--home", home, "--yes", code=2)

@@ -1,34 +1,47 @@
 """Hosting on Amazon SageMaker: model, endpoint configuration, endpoint and autoscaling, by boto3.
 
-What a deployment makes is undone in reverse order when a later step fails, so that nothing is left that costs money;
-what cannot be undone is named. Needs the extra `aws`. Credentials and region are boto3's own affair. Not covered:
-private networks, encryption keys of your own, several models behind one endpoint.
+What a deployment makes is removed when a later step fails and on Ctrl-C, so that nothing is left that costs money: each
+part is noted before it is made, and looked for after it was removed. What is left is named, with the command that
+removes it. Needs the extra `aws`. Credentials and region are boto3's own affair. Not covered: a process that is killed
+(`twin deploy delete` removes what it left); private networks, encryption keys of your own, several models behind one
+endpoint, and endpoints without a machine.
 """
 
-import re
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from llm_twin.adapters.sagemaker_parts import (
+    AWS_ERRORS,
+    VARIANT,
+    Part,
+    Parts,
+    by_hand,
+    clear,
+    is_absent,
+    looked_for,
+    parts_of,
+    scaled,
+)
 from llm_twin.errors import InputError, TwinError
 from llm_twin.ports import Progress, silent
 from llm_twin.types import Hosted, HostingPlan
 
-VARIANT = "twin"
-_STEPS = ("upload", "model", "endpoint configuration", "endpoint", "wait", "autoscaling")
+_STEPS = 6
 _READY, _FAILED = "InService", ("Failed", "OutOfService")
-_TARGET = "sagemaker:variant:DesiredInstanceCount"
-_MISSING = re.compile(r"\b(could not find|no scalable target found|not found)\b", re.I)
-_NAMESPACE = "sagemaker"
 _CALLS_A_MINUTE = 30.0
 """Calls of one machine a minute from which another is started."""
+_WAITING = 5.0
+"""Requests in S3 for each machine from which another is started."""
+_LOOKS = 2
+"""How often a part must not be there after a call whose answer was lost, five seconds apart."""
 
 
 class SageMaker:
@@ -46,47 +59,38 @@ class SageMaker:
     def deploy(self, plan: HostingPlan, progress: Progress = silent, minutes: float = 30.0) -> Hosted:
         """Carry `plan` out and wait until the endpoint answers; InputError for a name that is taken.
 
-        On failure all that was made is removed again.
+        On failure and on Ctrl-C all that was made is removed again; TwinError says so, or names what is left.
         """
-        if self.status(plan.name) is not None:
-            raise InputError(f"there is an endpoint {plan.name}", f"twin deploy delete {plan.name}")
-        undo: list[tuple[str, Callable[[], Any]]] = []
-        steps: tuple[Callable[[], None], ...] = (
-            lambda: self._upload(plan, undo),
-            lambda: self._model(plan, undo),
-            lambda: self._configuration(plan, undo),
-            lambda: self._endpoint(plan, undo),
-            lambda: self._wait(plan.name, minutes),
-            lambda: self._scale(plan, undo),
+        parts = self._parts(plan.name, plan.bucket, _key(plan.name))
+        self._check_free(plan.name, parts)
+        making = (
+            ("upload", parts.weights, self._upload),
+            ("model", parts.model, self._model),
+            ("endpoint configuration", parts.configuration, self._configuration),
+            ("endpoint", parts.endpoint, self._endpoint),
         )
-        try:
-            for number, (name, step) in enumerate(zip(_STEPS, steps, strict=True)):
-                progress(number, len(steps), name)
-                step()
-        except BaseException as error:
-            left = _undone(undo)
-            foreseen = isinstance(error, ClientError | BotoCoreError | TwinError)
-            if not foreseen and not left:
-                raise
-            what = error if foreseen else "stopped"
-            told = f"; could not be removed: {', '.join(left)}" if left else "; all that was made is removed"
-            way_out = (
-                "remove it once it is made: twin deploy delete" if left else "put it right and deploy again"
-            )
-            raise TwinError(f"SageMaker: {what}{told}", way_out) from error
-        progress(len(steps), len(steps), "ready")
-        return self.status(plan.name) or Hosted(name=plan.name, state="gone", instances=0)
+        with self._removing_on_failure(plan.name, progress) as begun:
+            for number, (what, part, make) in enumerate(making):
+                progress(number, _STEPS, what)
+                begun.insert(0, part)  # noted first: a call may make it and its answer be lost
+                make(plan)
+            progress(_STEPS - 2, _STEPS, "wait")
+            hosted = self._waited(plan.name, minutes)
+            progress(_STEPS - 1, _STEPS, "autoscaling")
+            begun.insert(0, parts.scaling)
+            self._scale(plan)
+            progress(_STEPS, _STEPS, "ready")
+        return hosted
 
     def status(self, name: str) -> Hosted | None:
         """What stands behind `name`; None where there is no such endpoint."""
-        try:
-            found = self._host.describe_endpoint(EndpointName=name)
-        except ClientError as error:
-            if _is_missing(error):
-                return None
-            raise TwinError(f"SageMaker: {error}", "check the account's rights") from error
-        except BotoCoreError as error:
-            raise InputError(f"AWS: {error}", "set up credentials and a region for boto3") from error
+        with _explained():
+            try:
+                found = self._host.describe_endpoint(EndpointName=name)
+            except ClientError as error:
+                if is_absent(error):
+                    return None
+                raise
         variants = found.get("ProductionVariants") or [{}]
         return Hosted(
             name=name,
@@ -96,58 +100,66 @@ class SageMaker:
         )
 
     def delete(self, name: str, bucket: str) -> list[str]:
-        """Remove all that a deployment of `name` made; what was removed. Raises TwinError when something stays."""
-        removed, left = [], []
-        for what, remove in self._removals(name, bucket):
-            try:
-                remove()
-                removed.append(what)
-            except ClientError as error:
-                if not _is_missing(error):
-                    left.append(f"{what} ({error})")
-        if left:
-            raise TwinError(f"SageMaker: could not be removed: {'; '.join(left)}", "remove it in the console")
-        return removed
+        """Remove all that a deployment of `name` made; what was removed. TwinError names what is left, and why."""
+        self.status(name)  # where AWS is not reached at all, nothing is begun
+        parts = self._parts(name, bucket, f"llm-twin/{name}/").last_first()
+        there = [part for part in parts if looked_for(part)]
+        if left := clear(there, self._sleep):
+            raise TwinError(f"SageMaker: {_told(left)}", _way_out(name, left))
+        return [part.name for part in there]
 
-    def _removals(self, name: str, bucket: str) -> list[tuple[str, Callable[[], Any]]]:
-        """In reverse order of their making."""
-        target = {"ServiceNamespace": _NAMESPACE, "ScalableDimension": _TARGET, "ResourceId": _resource(name)}
-        return [
-            ("autoscaling", lambda: self._scaling.deregister_scalable_target(**target)),
-            ("endpoint", lambda: self._host.delete_endpoint(EndpointName=name)),
-            ("endpoint configuration", lambda: self._host.delete_endpoint_config(EndpointConfigName=name)),
-            ("model", lambda: self._host.delete_model(ModelName=name)),
-            ("weights and answers in the bucket", lambda: self._clear(bucket, name)),
-        ]
+    @contextmanager
+    def _removing_on_failure(self, name: str, progress: Progress) -> Iterator[list[Part]]:
+        """Yields a list for the parts that are begun, the last first."""
+        begun: list[Part] = []
+        try:
+            yield begun
+        except BaseException as error:
+            foreseen = isinstance(error, (*AWS_ERRORS, TwinError, KeyboardInterrupt))
+            left = self._left(begun, error, progress)
+            if not foreseen and not left:
+                raise
+            what = error if foreseen and str(error) else "stopped"
+            said = _told(left) if left else "all that was made is removed"
+            way_out = _way_out(name, left) if left else "put it right and deploy again"
+            raise TwinError(f"SageMaker: {what}; {said}", way_out) from error
 
-    def _clear(self, bucket: str, name: str) -> None:
-        """Remove all that lies in the bucket under `name`: weights, and what was asked and answered through S3."""
-        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"llm-twin/{name}/")
-        for page in pages:
-            for row in page.get("Contents", []):
-                self._s3.delete_object(Bucket=bucket, Key=row["Key"])
+    def _left(self, begun: list[Part], error: BaseException, progress: Progress) -> Mapping[Part, str]:
+        """What is left of `begun` after it was removed; all of it when that is interrupted."""
+        answered = isinstance(error, ClientError | TwinError)
+        try:
+            progress(0, _STEPS, "removing what was made")
+            return clear(begun, self._sleep, 1 if answered else _LOOKS)
+        except KeyboardInterrupt:
+            return dict.fromkeys(begun, "stopped while it was removed")
 
-    def _upload(self, plan: HostingPlan, undo: list[tuple[str, Callable[[], Any]]]) -> None:
+    def _parts(self, name: str, bucket: str, prefix: str) -> Parts:
+        return parts_of(name, bucket, prefix, host=self._host, s3=self._s3, scaling=self._scaling)
+
+    def _check_free(self, name: str, parts: Parts) -> None:
+        """What is there already is not ours to remove when a step fails."""
+        with _explained():
+            for part in (parts.endpoint, parts.configuration, parts.model):
+                if part.state():
+                    raise InputError(f"there is already the {part.name}", f"twin deploy delete --name {name}")
+
+    def _upload(self, plan: HostingPlan) -> None:
         with tempfile.TemporaryDirectory() as folder:
             packed = Path(folder) / "model.tar.gz"
             with tarfile.open(packed, "w:gz", compresslevel=1) as archive:
                 for path in sorted(plan.model.iterdir()):
                     archive.add(path, path.name)
-            undo.append(
-                ("uploaded weights", lambda: self._s3.delete_object(Bucket=plan.bucket, Key=_key(plan.name)))
-            )
             self._s3.upload_file(str(packed), plan.bucket, _key(plan.name))
 
-    def _model(self, plan: HostingPlan, undo: list[tuple[str, Callable[[], Any]]]) -> None:
+    def _model(self, plan: HostingPlan) -> None:
         container = {
             "Image": plan.image,
             "ModelDataUrl": f"s3://{plan.bucket}/{_key(plan.name)}",
             "Environment": plan.environment,
         }
         self._host.create_model(ModelName=plan.name, ExecutionRoleArn=plan.role, PrimaryContainer=container)
-        undo.append(("model", lambda: self._host.delete_model(ModelName=plan.name)))
 
-    def _configuration(self, plan: HostingPlan, undo: list[tuple[str, Callable[[], Any]]]) -> None:
+    def _configuration(self, plan: HostingPlan) -> None:
         variant = {
             "VariantName": VARIANT,
             "ModelName": plan.name,
@@ -158,73 +170,72 @@ class SageMaker:
         kept = {"OutputConfig": {"S3OutputPath": f"s3://{plan.bucket}/llm-twin/{plan.name}/answers/"}}
         later = {"AsyncInferenceConfig": kept} if plan.asynchronous else {}
         self._host.create_endpoint_config(EndpointConfigName=plan.name, ProductionVariants=[variant], **later)
-        undo.append(
-            (
-                "endpoint configuration",
-                lambda: self._host.delete_endpoint_config(EndpointConfigName=plan.name),
-            )
-        )
 
-    def _endpoint(self, plan: HostingPlan, undo: list[tuple[str, Callable[[], Any]]]) -> None:
+    def _endpoint(self, plan: HostingPlan) -> None:
         self._host.create_endpoint(EndpointName=plan.name, EndpointConfigName=plan.name)
-        undo.append(("endpoint", lambda: self._host.delete_endpoint(EndpointName=plan.name)))
 
-    def _wait(self, name: str, minutes: float) -> None:
+    def _waited(self, name: str, minutes: float) -> Hosted:
         end = time.monotonic() + 60 * minutes
-        while (found := self.status(name)) is not None and found.state != _READY:
+        while (found := self.status(name)) is None or found.state != _READY:
+            if found is None:
+                raise TwinError(f"the endpoint {name} is gone: somebody removed it meanwhile")
             if found.state in _FAILED:
                 raise TwinError(f"the endpoint {name} is {found.state}: {found.problem}")
             if time.monotonic() > end:
                 raise TwinError(f"the endpoint {name} is still {found.state} after {minutes:g} minutes")
             self._sleep(10.0)
+        return found
 
-    def _scale(self, plan: HostingPlan, undo: list[tuple[str, Callable[[], Any]]]) -> None:
+    def _scale(self, plan: HostingPlan) -> None:
         if plan.most_instances == plan.instances:
             return
-        target = {
-            "ServiceNamespace": _NAMESPACE,
-            "ScalableDimension": _TARGET,
-            "ResourceId": _resource(plan.name),
-        }
+        target = scaled(plan.name)
         self._scaling.register_scalable_target(
             **target, MinCapacity=plan.instances, MaxCapacity=plan.most_instances
         )
-        undo.append(("autoscaling", lambda: self._scaling.deregister_scalable_target(**target)))
-        measure = {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"}
-        policy = {"TargetValue": _CALLS_A_MINUTE, "PredefinedMetricSpecification": measure}
         self._scaling.put_scaling_policy(
             **target,
             PolicyName=f"{plan.name}-calls",
             PolicyType="TargetTrackingScaling",
-            TargetTrackingScalingPolicyConfiguration=policy,
+            TargetTrackingScalingPolicyConfiguration=_policy(plan),
         )
 
 
-def _undone(undo: list[tuple[str, Callable[[], Any]]]) -> list[str]:
-    """Undo in reverse order; what could not be."""
-    left: list[str] = []
-    with ExitStack() as stack:
-        for what, remove in undo:
-            stack.callback(_tried, what, remove, left)
-    return left
+def _policy(plan: HostingPlan) -> dict[str, Any]:
+    """When to start another machine. Requests that wait in S3 call nothing: their number counts.
+
+    AWS's guide to asynchronous endpoints has this metric. Without a machine it has no value, and what scales from
+    none needs a policy more; here at least `plan.instances` run, which are one or more.
+    """
+    if not plan.asynchronous:
+        measure = {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"}
+        return {"TargetValue": _CALLS_A_MINUTE, "PredefinedMetricSpecification": measure}
+    waiting = {
+        "MetricName": "ApproximateBacklogSizePerInstance",
+        "Namespace": "AWS/SageMaker",
+        "Dimensions": [{"Name": "EndpointName", "Value": plan.name}],
+        "Statistic": "Average",
+    }
+    return {"TargetValue": _WAITING, "CustomizedMetricSpecification": waiting}
 
 
-def _tried(what: str, remove: Callable[[], Any], left: list[str]) -> None:
+def _told(left: Mapping[Part, str]) -> str:
+    return "still there: " + "; ".join(f"{part.name} ({known})" for part, known in left.items())
+
+
+def _way_out(name: str, left: Mapping[Part, str]) -> str:
+    return f"it may cost money until it is gone: twin deploy delete --name {name}, or {by_hand(left)}"
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
     try:
-        remove()
-    except (ClientError, BotoCoreError) as error:
-        if not (isinstance(error, ClientError) and _is_missing(error)):
-            left.append(what)
-
-
-def _is_missing(error: ClientError) -> bool:
-    code, said = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
-    return code in ("ObjectNotFoundException", "NoSuchKey", "ResourceNotFound") or bool(_MISSING.search(said))
+        yield
+    except ClientError as error:
+        raise TwinError(f"SageMaker: {error}", "check the account's rights") from error
+    except BotoCoreError as error:
+        raise InputError(f"AWS: {error}", "set up credentials and a region for boto3") from error
 
 
 def _key(name: str) -> str:
     return f"llm-twin/{name}/model.tar.gz"
-
-
-def _resource(name: str) -> str:
-    return f"endpoint/{name}/variant/{VARIANT}"

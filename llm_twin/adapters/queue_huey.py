@@ -1,33 +1,32 @@
-"""A Queue over huey: SQLite in a folder, or Redis. Records and messages are JSON, never pickle.
+"""A Queue over huey, which keeps records and messages (see `huey_storage`).
 
 huey hands each message out once, so a message is lost with the process that took it. What stands in the records
 decides therefore: a job that they call queued or running and that no message stands for gets a new message when
-the work begins, and a message whose job is not queued any more is dropped. Not covered: two processes that work
-at one queue at a time; jobs that run side by side; a Redis that goes away under a running job, which then counts
-as running until the next start.
+the work begins, and a message whose job is not queued any more is dropped. Endings are told by messages and threads
+of their own, so none waits behind a job. Not covered: two processes that work at one queue at a time; jobs that run
+side by side; a Redis that goes away under a running job, which then counts as running until the next start.
 """
 
-import json
 import logging
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from huey.api import Huey
 from huey.consumer import Consumer
-from huey.registry import Message
-from huey.storage import EmptyData, RedisStorage, SqliteStorage
+from huey.storage import EmptyData
 
-from llm_twin.errors import InputError, MissingPart, TwinError
+from llm_twin.adapters.huey_storage import JsonMessages, explained, storage_at
+from llm_twin.errors import InputError, TwinError
 from llm_twin.ports import Progress
 from llm_twin.types import Job
 
 PAUSES = (5.0, 30.0, 180.0, 1800.0)
 """Seconds before an ending is told again; after the last it is given up."""
+_TELLERS = 4
+"""Endings told at a time, so that a receiver that is slow to answer holds up few others."""
 _POLL = 0.5
 _RECORD, _CANCEL, _TOLD = "job:", "cancel:", "told:"
 _UNFORESEEN = "something failed on this side; the server's log has more"
@@ -49,14 +48,19 @@ class HueyQueue:
         self, folder: Path, redis: str = "", name: str = "twin", pauses: Sequence[float] = PAUSES
     ) -> None:
         self._pauses, self._closing = pauses, threading.Event()
-        self._consumer: Consumer | None = None
+        self._consumers: list[Consumer] = []
+        self._changing = threading.Lock()  # a record and its flags change together
         self._closed = False
-        with _explained():
-            self._huey = Huey(name, results=False, serializer=_Json(), **_storage(folder, redis))
-            self._huey.pending_count()  # a server that is not there is told now, not at the first job
-        self._store = self._huey.storage
-        self._run = self._huey.task(name="run")(self._execute)
-        self._tell = self._huey.task(name="tell")(self._announce)
+        with explained():
+            self._jobs, self._tells = (
+                Huey(each, results=False, serializer=JsonMessages(), **storage_at(folder, redis))
+                for each in (name, f"{name}-tells")
+            )
+            self._jobs.pending_count()  # a server that is not there is told now, not at the first job
+        self._store = self._jobs.storage
+        self._run = self._jobs.task(name="run")(self._execute)
+        self._drop = self._tells.task(name="drop")(self._end_unbegun)
+        self._tell = self._tells.task(name="tell")(self._announce)
 
     def submit(self, job: Job) -> None:
         """The record first, then the message: one without the other is put right when the work begins."""
@@ -87,6 +91,7 @@ class HueyQueue:
             raise InputError(f"the job has ended: {job.state}", "there is nothing to cancel")
         with self._open():
             self._store.put_data(_CANCEL + job_id, b"1")
+            self._drop(job_id)
         return self.job(job_id)
 
     def retry(self, job_id: str) -> Job:
@@ -95,34 +100,38 @@ class HueyQueue:
         if job.state not in ("failed", "cancelled"):
             raise InputError(f"the job is {job.state}", "a failed or cancelled one can be tried again")
         with self._open():
-            self._store.delete_data(_CANCEL + job_id)
-            self._store.delete_data(_TOLD + job_id)
-            self._save(job.model_copy(update={"state": "queued", "error": "", "ended": None}))
+            with self._changing:
+                self._store.delete_data(_CANCEL + job_id)
+                self._store.delete_data(_TOLD + job_id)
+                self._save(job.model_copy(update={"state": "queued", "error": "", "ended": None}))
             self._run(job_id)
         return self.job(job_id)
 
     def remove(self, job_id: str) -> None:
         """A message that is left behind finds no record and is dropped."""
-        with self._open():
+        with self._open(), self._changing:
             for kind in (_RECORD, _CANCEL, _TOLD):
                 self._store.delete_data(kind + job_id)
 
     def work(self, do: Callable[[Job, Progress], None], tell: Callable[[Job], None]) -> None:
-        """One worker and huey's scheduler, each a thread."""
+        """A thread for the jobs, a few for their endings, and huey's schedulers."""
         self._do, self._teller = do, tell
         with self._open():
             self._recover()
-        self._consumer = _Threads(self._huey, workers=1, periodic=False, max_delay=_POLL)
-        self._consumer.start()
+        for huey, workers in ((self._jobs, 1), (self._tells, _TELLERS)):
+            self._consumers.append(_Threads(huey, workers=workers, periodic=False, max_delay=_POLL))
+            self._consumers[-1].start()
 
     def close(self) -> None:
         """Wait for the threads, then let go of the storage."""
         self._closing.set()
-        if self._consumer is not None:
-            self._consumer.stop(graceful=True)
-            self._consumer = None
-        self._closed = True
-        self._store.close()
+        for each in self._consumers:
+            each.stop()
+        for each in self._consumers:
+            each.stop(graceful=True)
+        self._consumers, self._closed = [], True
+        for huey in (self._jobs, self._tells):
+            huey.storage.close()
 
     # --- what the worker does ---
 
@@ -149,50 +158,75 @@ class HueyQueue:
         def step(done: int, total: int, note: str = "") -> None:
             if self._closing.is_set():
                 raise _Closing
-            if self._store.has_data_for_key(_CANCEL + running.id) or self._record(running.id) is None:
-                raise _Cancelled
-            self._save(running.model_copy(update={"done": done, "total": total}))
+            with self._changing:
+                if self._is_cancelled(running.id) or self._record(running.id) is None:
+                    raise _Cancelled
+                self._save(running.model_copy(update={"done": done, "total": total}))
 
         return step
 
     def _end(self, job_id: str, state: str, error: str = "") -> None:
-        job = self._record(job_id)
-        if job is None:  # removed meanwhile
-            return
-        # The debt is noted before the ending: a kill between the two leaves a job that runs again.
-        self._store.put_data(_TOLD + job_id, b"owed")
-        self._save(job.model_copy(update={"state": state, "error": error, "ended": datetime.now(UTC)}))
-        self._tell(job_id, 0)
+        with self._changing:
+            job, ended = self._record(job_id), datetime.now(UTC)
+            if job is None or job.ended is not None:  # removed meanwhile, or cancelled before it began
+                return
+            # The debt is noted before the ending: a kill between the two leaves a job that runs again.
+            self._store.put_data(_TOLD + job_id, b"owed")
+            self._save(job.model_copy(update={"state": state, "error": error, "ended": ended}))
+        self._tell(job_id, ended.isoformat(), 0)
 
-    def _announce(self, job_id: str, tries: int) -> None:
+    def _end_unbegun(self, job_id: str) -> None:
+        """A queued job that was cancelled ends now, not when its turn comes."""
+        job = self._record(job_id)
+        if job is not None and job.state == "queued" and self._is_cancelled(job_id):
+            self._end(job_id, "cancelled")
+
+    # --- what the tellers do ---
+
+    def _announce(self, job_id: str, ended: str, tries: int) -> None:
+        """Tell one ending. After a retry the job has another, which has a message of its own."""
         job = self._find(job_id)
-        if job is None or job.ended is None or job.told != "owed":
+        if job is None or job.told != "owed" or job.ended != datetime.fromisoformat(ended):
             return
         try:
             self._teller(job)
-        except TwinError as error:
-            _log.warning("job %s: its end could not be told: %s", job_id, error)
+        except Exception as error:
+            unforeseen = None if isinstance(error, TwinError) else error
+            _log.warning("job %s: its end could not be told: %s", job_id, error, exc_info=unforeseen)
             if tries < len(self._pauses):
-                self._tell.schedule((job_id, tries + 1), delay=self._pauses[tries])
+                self._tell.schedule((job_id, ended, tries + 1), delay=self._pauses[tries])
             else:
-                self._store.put_data(_TOLD + job_id, b"given up")
+                self._settle(job, b"given up")
         else:
-            self._store.put_data(_TOLD + job_id, b"yes")
+            self._settle(job, b"yes")
+
+    def _settle(self, told: Job, how: bytes) -> None:
+        """Unless it was removed or tried again while it was told."""
+        with self._changing:
+            job = self._record(told.id)
+            if job is not None and job.ended == told.ended:
+                self._store.put_data(_TOLD + told.id, how)
 
     def _recover(self) -> None:
         """Messages for what has none: the process that took them was killed."""
-        messages = [*self._huey.pending(), *self._huey.scheduled()]
-        known = {(task.name, task.args[0]) for task in messages}
+        messages = [
+            each for huey in (self._jobs, self._tells) for each in (*huey.pending(), *huey.scheduled())
+        ]
+        known = {(task.name, *task.args[:2]) for task in messages}
         for job in self.jobs():
             record = self._record(job.id) or job
             if record.state == "running":
                 self._save(record.model_copy(update={"state": "queued"}))
             if record.state in ("queued", "running") and ("run", job.id) not in known:
                 self._run(job.id)
-            if record.ended and job.told == "owed" and ("tell", job.id) not in known:
-                self._tell(job.id, 0)
+            ended = record.ended.isoformat() if record.ended else ""
+            if ended and job.told == "owed" and ("tell", job.id, ended) not in known:
+                self._tell(job.id, ended, 0)
 
     # --- records ---
+
+    def _is_cancelled(self, job_id: str) -> bool:
+        return bool(self._store.has_data_for_key(_CANCEL + job_id))
 
     def _save(self, job: Job) -> None:
         self._store.put_data(_RECORD + job.id, job.model_dump_json(exclude={"told"}).encode())
@@ -221,7 +255,7 @@ class HueyQueue:
     def _open(self) -> Iterator[None]:
         if self._closed:  # huey would open its storage again
             raise TwinError("the queue was closed")
-        with _explained():
+        with explained():
             yield
 
 
@@ -230,47 +264,3 @@ class _Threads(Consumer):  # type: ignore[misc]
 
     def _set_signal_handlers(self) -> None:
         pass
-
-
-class _Json:
-    """huey's messages as JSON: of pickled ones, a planted one would run its own code."""
-
-    def serialize(self, message: Message) -> bytes:
-        eta = message.eta.isoformat() if message.eta else None
-        return json.dumps(message._replace(eta=eta)).encode()
-
-    def deserialize(self, data: bytes) -> Message:
-        message = Message(*json.loads(bytes(data)))
-        return message._replace(eta=datetime.fromisoformat(message.eta) if message.eta else None)
-
-
-def _storage(folder: Path, redis: str) -> dict[str, Any]:
-    if redis:
-        try:
-            import redis as _  # noqa: F401
-        except ImportError as error:
-            raise MissingPart("[jobs] redis needs the package redis", "pip install redis") from error
-        if not redis.startswith(("redis://", "rediss://", "unix://")):
-            raise InputError("[jobs] redis is no address", "write it like redis://localhost:6379/0")
-        return {"storage_class": _Redis, "url": redis}
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # orders may hold secrets
-    return {"storage_class": SqliteStorage, "filename": str(folder / "queue.db")}
-
-
-class _Redis(RedisStorage):  # type: ignore[misc]
-    def close(self) -> None:
-        """Leave no connection open."""
-        self.conn.close()
-        self.pool.disconnect()
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise TwinError(f"the queue cannot be read or written: {error}", "see [jobs]") from error
-    except Exception as error:
-        if type(error).__module__.startswith("redis."):
-            raise TwinError(f"the queue cannot be reached: {error}", "see [jobs] redis") from error
-        raise

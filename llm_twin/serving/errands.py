@@ -9,60 +9,19 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
-
-from pydantic import AwareDatetime
 
 from llm_twin.errors import InputError, TwinError
 from llm_twin.files import write_lines
-from llm_twin.inference.batch import (
-    Answered,
-    MadeOtherwise,
-    Question,
-    answer_file,
-    read_answers,
-    read_questions,
-)
+from llm_twin.inference.batch import MadeOtherwise, Question, answer_file, read_questions
 from llm_twin.ports import Progress
 from llm_twin.serving.keys import Keys
+from llm_twin.serving.orders import JobLine, Order, answered_at
 from llm_twin.serving.speech import Speech
 from llm_twin.serving.webhook import Post, headers_of
-from llm_twin.types import Job, Skipped, Value
+from llm_twin.types import Job, Skipped
 
 TOGETHER = 4
 """Questions of a group: few, so that a person who chats meanwhile waits for four answers at most."""
-
-
-class Order(Value):
-    """What a job is to do beside its questions, kept in the queue; the secret is shown to nobody."""
-
-    model: str
-    webhook: str = ""
-    secret: str = ""
-
-
-class JobLine(Value):
-    """A job as its owner sees it, and as its webhook is sent it."""
-
-    id: str
-    model: str
-    state: Literal["queued", "running", "done", "failed", "cancelled"]
-    done: int
-    total: int
-    error: str
-    created: AwareDatetime
-    ended: AwareDatetime | None
-    webhook: str | None
-    told: Literal["no", "owed", "yes", "given up"]
-
-    @classmethod
-    def of(cls, job: Job) -> "JobLine":
-        """Without its owner and its secret."""
-        order = Order.model_validate_json(job.order)
-        fields = {"id", "state", "done", "total", "error", "created", "ended", "told"}
-        told = {} if order.webhook else {"told": "no"}
-        shown = {**job.model_dump(include=fields), **told}
-        return cls(model=order.model, webhook=order.webhook or None, **shown)
 
 
 class Errands:
@@ -70,20 +29,16 @@ class Errands:
 
     def __init__(self, speech: Speech, keys: Keys, post: Post) -> None:
         self._speech, self._keys, self._post = speech, keys, post
-        self._folder = speech.workspace.home / "jobs"
+        self.folder = speech.workspace.home / "jobs"
 
     def keep(self, job_id: str, questions: Sequence[str]) -> None:
         """Write down what is asked. Durable on return."""
         rows = (Question(question=text).model_dump_json(include={"question"}) for text in questions)
         write_lines(self._asked(job_id), rows)
 
-    def answers(self, job_id: str) -> list[Answered]:
-        """What was answered so far, in the order of the questions."""
-        return sorted(read_answers(self._answered(job_id)), key=lambda answer: int(answer.id))
-
     def forget(self, job_id: str) -> None:
         """Remove both files."""
-        for path in (self._asked(job_id), self._answered(job_id)):
+        for path in (self._asked(job_id), answered_at(self.folder, job_id)):
             path.unlink(missing_ok=True)
 
     def do(self, job: Job, step: Progress) -> None:
@@ -110,7 +65,7 @@ class Errands:
     def _answer(self, job: Job, model: str, step: Progress) -> list[Skipped]:
         asked, _ = read_questions(self._asked(job.id), self._speech.author)
         using, made_with = self._speech.many(model)
-        out = self._answered(job.id)
+        out = answered_at(self.folder, job.id)
         try:
             return answer_file(asked, out, using, step, made_with, TOGETHER)[1]
         except MadeOtherwise:
@@ -125,10 +80,7 @@ class Errands:
             raise InputError(f"the key that made this job is gone, or does not see writing by {author}")
 
     def _asked(self, job_id: str) -> Path:
-        return self._folder / f"{job_id}.questions.jsonl"
-
-    def _answered(self, job_id: str) -> Path:
-        return self._folder / f"{job_id}.answers.jsonl"
+        return self.folder / f"{job_id}.questions.jsonl"
 
 
 def _stamp(ended: datetime | None) -> int:

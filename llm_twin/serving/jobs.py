@@ -5,7 +5,6 @@ A key sees the jobs that were made with it, and no other. Not covered: prioritie
 
 import secrets
 import threading
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -14,18 +13,18 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from llm_twin.errors import InputError
 from llm_twin.ports import Queue
-from llm_twin.serving.errands import Errands, JobLine, Order
+from llm_twin.serving.errands import Errands
+from llm_twin.serving.orders import JobLine, JobWhole, Order
 from llm_twin.serving.refusals import Refusal, declared
 from llm_twin.serving.room import Room
+from llm_twin.serving.shares import check_share, forgettable
 from llm_twin.serving.speech import Speech
 from llm_twin.serving.visitor import Owner, Seen
 from llm_twin.serving.webhook import check_url, key_of
 from llm_twin.settings import JobSettings
 from llm_twin.text import words
-from llm_twin.types import Citation, Job, Value
+from llm_twin.types import Job, Value
 
-FULL_RETRY_AFTER = 30
-"""Seconds that a client is asked to wait when too many jobs do already."""
 Text = Annotated[str, StringConstraints(min_length=1, max_length=4000)]
 
 
@@ -69,31 +68,15 @@ class JobList(Value):
     jobs: tuple[JobLine, ...]
 
 
-class JobAnswer(Value):
-    """One answer; `number` counts the questions from 1, and those that have none are left out."""
-
-    number: int
-    question: str
-    text: str
-    found: bool
-    citations: tuple[Citation, ...]
-
-
-class JobWhole(JobLine):
-    """A job with the answers it has so far, in the order of the questions."""
-
-    answers: tuple[JobAnswer, ...]
-
-
 class Desk:
-    """The caller's side of the queue: who may see which job, and how many there may be."""
+    """The caller's side of the queue: who may see which job, and how many of them (see `shares`)."""
 
     def __init__(self, queue: Queue, errands: Errands, speech: Speech, limits: JobSettings) -> None:
         self._queue, self._errands, self._speech, self._limits = queue, errands, speech, limits
         self._lock = threading.Lock()
 
     def make(self, asked: JobRequest, model: str, owner: str | None) -> str:
-        """Queue a job and return its id; raises Refusal (429) when too many wait."""
+        """Queue a job and return its id; raises Refusal (429) when the owner has too many."""
         order = Order(model=model, webhook=asked.webhook or "", secret=asked.webhook_secret or "")
         job = Job(
             id=secrets.token_hex(16),
@@ -104,10 +87,12 @@ class Desk:
         )
         with self._lock:
             jobs = self._queue.jobs()
-            self._check_room(jobs)
+            check_share(jobs, job.owner, self._limits)
             self._errands.keep(job.id, asked.questions)
             self._queue.submit(job)
-            self._forget_old(jobs)
+            for old in forgettable(jobs, self._limits.keep):
+                self._queue.remove(old.id)
+                self._errands.forget(old.id)
         return job.id
 
     def own(self, owner: str | None) -> list[Job]:
@@ -126,13 +111,7 @@ class Desk:
 
     def whole(self, job_id: str, owner: str | None) -> JobWhole:
         """With its answers."""
-        job = self.one(job_id, owner)
-        fields = {"question", "text", "found", "citations"}
-        answers = [
-            JobAnswer(number=int(each.id), **each.model_dump(include=fields))
-            for each in self._errands.answers(job_id)
-        ]
-        return JobWhole(**dict(JobLine.of(job)), answers=tuple(answers))
+        return JobWhole.read(self._errands.folder, self.one(job_id, owner))
 
     def cancel(self, job_id: str, owner: str | None) -> JobLine:
         """Refusal (409) for one that has ended."""
@@ -144,9 +123,9 @@ class Desk:
 
     def retry(self, job_id: str, owner: str | None) -> JobLine:
         """Refusal (409) for one that neither failed nor was cancelled."""
-        self.one(job_id, owner)
+        job = self.one(job_id, owner)
         with self._lock:
-            self._check_room(self._queue.jobs())
+            check_share(self._queue.jobs(), job.owner, self._limits)
             try:
                 return JobLine.of(self._queue.retry(job_id))
             except InputError as error:
@@ -163,16 +142,6 @@ class Desk:
             return
         _check_field("webhook", lambda: check_url(asked.webhook or "", self._limits.webhooks_to_private))
         _check_field("webhook_secret", lambda: key_of(asked.webhook_secret or ""))
-
-    def _check_room(self, jobs: Sequence[Job]) -> None:
-        if sum(job.state == "queued" for job in jobs) >= self._limits.waiting:
-            raise Refusal(429, "too many jobs wait already", "busy", retry_after=FULL_RETRY_AFTER)
-
-    def _forget_old(self, jobs: Sequence[Job]) -> None:
-        ended = [job for job in jobs if job.ended is not None]
-        for job in ended[: max(0, len(ended) - self._limits.keep)]:
-            self._queue.remove(job.id)
-            self._errands.forget(job.id)
 
 
 def job_routes(desk: Desk, speech: Speech, room: Room) -> APIRouter:

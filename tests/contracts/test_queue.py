@@ -1,5 +1,12 @@
-"""What every Queue promises, over SQLite and over a real Redis. A new adapter joins with one line in QUEUES."""
+"""What every Queue promises, over SQLite and over a real Redis. A new adapter joins with one line in QUEUES.
 
+Kills are real: another process works at the queue and gets SIGKILL.
+"""
+
+import importlib
+import json
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -9,31 +16,69 @@ from typing import Any
 
 import pytest
 
-from llm_twin.adapters.queue_huey import HueyQueue
 from llm_twin.errors import InputError, TwinError
 from llm_twin.ports import Progress, Queue
 from llm_twin.types import Job
 
 LONG = 30.0
 Open = Callable[[], Queue]
+HUEY = "llm_twin.adapters.queue_huey:HueyQueue"
 
 
-def sqlite(folder: Path, request: pytest.FixtureRequest) -> Queue:
-    return HueyQueue(folder / "jobs", pauses=(0, 0))
+def sqlite(folder: Path, request: pytest.FixtureRequest) -> list[Any]:
+    return [HUEY, str(folder / "jobs"), {"pauses": [0, 0]}]
 
 
-def redis(folder: Path, request: pytest.FixtureRequest) -> Queue:
+def redis(folder: Path, request: pytest.FixtureRequest) -> list[Any]:
     url = request.getfixturevalue("redis_server")
-    return HueyQueue(folder / "jobs", redis=url, name=folder.name, pauses=(0, 0))
+    return [HUEY, str(folder / "jobs"), {"redis": url, "name": folder.name, "pauses": [0, 0]}]
 
 
 QUEUES = [sqlite, pytest.param(redis, marks=pytest.mark.slow)]
+CHILD = """
+import importlib, json, pathlib, sys, time
+from datetime import UTC, datetime
+from llm_twin.types import Job
+
+(named, folder, options), stands = json.loads(sys.argv[1]), sys.argv[2]
+module, _, name = named.partition(":")
+queue = getattr(importlib.import_module(module), name)(pathlib.Path(folder), **options)
+
+def reached(what):
+    if what == stands:
+        print("here", flush=True)
+        time.sleep(600)
+
+for job in sys.argv[3:]:
+    queue.submit(Job(id=job, created=datetime.now(UTC), total=2))
+queue.work(lambda job, step: reached("do"), lambda job: reached("tell"))
+time.sleep(600)
+"""
 
 
 @pytest.fixture(params=QUEUES)
-def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> list[Any]:
+    """What it takes to open one and the same queue, in this process or in another."""
+    found: list[Any] = request.param(tmp_path, request)
+    return found
+
+
+@pytest.fixture
+def reopen(place: list[Any]) -> Open:
     """Opens the same queue anew each time it is called."""
-    return lambda: request.param(tmp_path, request)
+    named, folder, options = place
+    module, _, name = named.partition(":")
+    opened: Open = lambda: getattr(importlib.import_module(module), name)(Path(folder), **options)  # noqa: E731
+    return opened
+
+
+def killed(place: list[Any], stands: str, *jobs: str) -> None:
+    """A process works at `jobs` and is killed where it stands: in "do" or in "tell"."""
+    command = [sys.executable, "-c", CHILD, json.dumps(place), stands, *jobs]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "here\n"
+        process.kill()
 
 
 @pytest.fixture
@@ -186,20 +231,14 @@ def test_a_queue_that_closes_leaves_its_job_to_the_next(reopen: Open) -> None:
         assert sorted(work.done) == ["a", "b"]
 
 
-def test_what_a_killed_process_left_is_done_once(reopen: Open) -> None:
-    killed = reopen()
-    killed.submit(job("queued"))
-    killed.submit(job("running"))
-    held = Work(held="queued")
-    killed.work(held.do, held.tell)
-    assert held.begun.wait(LONG)  # its message is taken, its record says that it runs
+def test_what_a_killed_process_left_is_done_once(place: list[Any], reopen: Open) -> None:
+    killed(place, "do", "running", "queued")
     with closing(reopen()) as second:
+        assert second.job("running").state == "running"  # its message is taken, its record says that it runs
         work = Work()
         second.work(work.do, work.tell)
-        work.wait("queued done", "running done")
+        work.wait("running done", "queued done")
         assert sorted(work.done) == ["queued", "running"]
-    held.go.set()
-    killed.close()
 
 
 def test_an_ending_is_told_again_until_it_is_given_up(reopen: Open) -> None:
@@ -221,22 +260,84 @@ def test_an_ending_is_told_again_until_it_is_given_up(reopen: Open) -> None:
     assert tries == ["owed"] * 3
 
 
-def test_an_ending_that_a_kill_kept_from_being_told_is_told_by_the_next(reopen: Open) -> None:
-    killed = reopen()
-    telling, go = threading.Event(), threading.Event()
-
-    def stuck(job: Job) -> None:
-        telling.set()
-        assert go.wait(LONG)
-
-    killed.work(Work().do, stuck)
-    killed.submit(job("a"))
-    assert telling.wait(LONG)
+def test_an_ending_that_a_kill_kept_from_being_told_is_told_by_the_next(
+    place: list[Any], reopen: Open
+) -> None:
+    killed(place, "tell", "a")
     with closing(reopen()) as second:
-        assert second.job("a").told == "owed"
+        assert (second.job("a").state, second.job("a").told) == ("done", "owed")
         work = Work()
         second.work(work.do, work.tell)
         work.wait("a done")
         assert work.done == []
+
+
+def test_an_ending_is_told_while_the_next_job_runs(queue: Queue) -> None:
+    work = Work(held="b")
+    queue.work(work.do, work.tell)
+    for name in "abc":
+        queue.submit(job(name))
+    work.wait("a done")
+    assert work.begun.wait(LONG) and (queue.job("b").state, work.done) == ("running", ["a"])
+    queue.cancel("c")  # its turn has not come, and it ends all the same
+    work.wait("c cancelled")
+    assert queue.job("c").ended is not None and queue.job("b").state == "running"
+    work.go.set()
+    work.wait("b done")
+    assert (work.told.count("c cancelled"), work.done) == (1, ["a", "b"])
+
+
+def test_an_ending_is_told_again_while_the_next_job_runs(queue: Queue) -> None:
+    work, refused = Work(held="b"), []
+
+    def tell(job: Job) -> None:
+        assert work.begun.wait(LONG)
+        if not refused:
+            refused.append(job.id)
+            raise ValueError("nobody foresaw this")
+        work.tell(job)
+
+    queue.work(work.do, tell)
+    queue.submit(job("a"))
+    queue.submit(job("b"))
+    work.wait("a done")
+    assert (refused, queue.job("b").state) == (["a"], "running")
+    work.go.set()
+
+
+def test_a_receiver_that_sleeps_holds_up_neither_jobs_nor_others(queue: Queue) -> None:
+    work, awake = Work(), threading.Event()
+
+    def tell(job: Job) -> None:
+        assert job.id != "a" or awake.wait(LONG)
+        work.tell(job)
+
+    queue.work(work.do, tell)
+    for name in "abc":
+        queue.submit(job(name))
+    work.wait("b done", "c done")
+    assert "a done" not in work.told and queue.job("a").told == "owed"
+    awake.set()
+    work.wait("a done")
+
+
+def test_a_job_that_is_tried_again_while_its_ending_is_told_has_its_next_ending_told(queue: Queue) -> None:
+    work, telling, go = Work(fails=InputError), threading.Event(), threading.Event()
+
+    def tell(job: Job) -> None:
+        if job.state == "failed":
+            telling.set()
+            assert go.wait(LONG)
+        work.tell(job)
+
+    queue.work(work.do, tell)
+    queue.submit(job("a"))
+    assert telling.wait(LONG)
+    work.fails, work.held = None, "a"
+    queue.retry("a")
+    assert work.begun.wait(LONG)
     go.set()
-    killed.close()
+    work.wait("a failed")
+    assert queue.job("a").told == "no"
+    work.go.set()
+    work.wait("a done")

@@ -178,6 +178,44 @@ def test_old_ones_are_forgotten_with_their_files(client: Client, workspace: Work
     assert files == left
 
 
+def test_one_keys_jobs_fill_and_drive_out_none_of_anothers(
+    client: Client, workspace: Workspace, held: Held
+) -> None:
+    limited(workspace, waiting=1, keep=2)
+    made, keys = client(held), keys_of(workspace.home)
+    quiet, busy = ({"authorization": f"Bearer {keys.add(name, (OWN,))}"} for name in ("quiet", "busy"))
+    asked = {"questions": QUESTIONS[:1]}
+    held.go.release(1)
+    kept = made.post("/jobs", json=asked, headers=quiet).json()["id"]
+    answers = ended(made, kept, headers=quiet)["answers"]
+    assert held.begun.acquire(timeout=LONG)
+    made.post("/jobs", json=asked, headers=busy)
+    assert held.begun.acquire(timeout=LONG)
+    statuses = [made.post("/jobs", json=asked, headers=who).status_code for who in (busy, busy, quiet)]
+    assert statuses == [202, 429, 202]
+    held.go.release(100)
+    for _ in range(3):
+        ended(made, made.get("/jobs", headers=busy).json()["jobs"][0]["id"], headers=busy)
+        assert made.post("/jobs", json=asked, headers=busy).status_code == 202
+    assert made.get("/jobs", headers=busy).json()["total"] == 3  # two that are kept, and the newest
+    assert made.get(f"/jobs/{kept}", headers=quiet).json()["answers"] == answers
+
+
+def test_a_job_whose_webhook_was_not_told_is_not_forgotten(
+    client: Client, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limited(workspace, keep=0)
+    sent = Sent(failing=1)
+    monkeypatch.setattr(app.wiring, "open_post", lambda workspace: sent)
+    made = client()
+    job = make(made, QUESTIONS[:1], webhook="https://hooks.example.org/a", webhook_secret=SECRET)
+    assert ended(made, job)["told"] in ("owed", "yes")
+    ended(made, make(made, QUESTIONS[:1]))
+    make(made, QUESTIONS[:1])
+    assert sent.taken.wait(LONG), "the second try comes after five seconds"
+    assert json.loads(sent.posts[-1][1])["id"] == job
+
+
 def test_a_key_sees_its_own_jobs_alone(client: Client, workspace: Workspace) -> None:
     made = client()
     unowned = make(made)
