@@ -25,6 +25,10 @@ sources = [
   {{ location = "{examples}/background" }},
 ]
 
+[train]
+rehearsal = 0.1
+grounded = 0.08
+
 [evaluate]
 passages = 24
 machine_passages = 48

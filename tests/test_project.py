@@ -15,6 +15,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from llm_twin.evaluation.report import Report
+
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # scripts/setup.sh chooses torch's build; pip comes with the environment; Ragas and lm-eval need older versions of
@@ -187,3 +189,17 @@ def test_setting_up_again_takes_about_a_second() -> None:
     ran = run("sh", "scripts/setup.sh", check=True)
     assert time.perf_counter() - start < 2
     assert ran.stdout == ""
+
+
+def test_the_example_reports_hold_figures_and_nobodys_words() -> None:
+    found = list((ROOT / "docs" / "reports").glob("*.json"))
+    assert found
+    for path in found:
+        report = Report.model_validate_json(path.read_text(encoding="utf-8"))
+        assert report.measured.twin is not None and report.rag is not None and report.privacy is not None
+        assert not (
+            report.answers
+            or report.measured.examples
+            or report.rag.examples
+            or report.privacy.generated.longest.text
+        )
