@@ -26,3 +26,25 @@ class MissingPart(InputError):
 
 class Unreachable(InputError):
     """A server that is needed does not answer: it is to be started, or its address corrected."""
+
+
+class Unavailable(TwinError):
+    """A server that is needed is there and fails us for now: busy, too slow, or broken off.
+
+    `seconds` is how long it asks to be left alone, where it says so.
+    """
+
+    def __init__(self, message: str, way_out: str = "", seconds: float = 0.0) -> None:
+        super().__init__(message, way_out)
+        self.seconds = seconds
+
+
+class Refused(InputError):
+    """A server that is needed will not do what is asked.
+
+    `told` is what somebody may read of it who only asks ours: nothing where key, address or name are to be put right.
+    """
+
+    def __init__(self, message: str, way_out: str = "", told: str = "") -> None:
+        super().__init__(message, way_out)
+        self.told = told

@@ -4,7 +4,7 @@ Each port has one contract suite in `tests/contracts/` that every adapter passes
 do what it says raises `TwinError`; it never returns None or an empty result instead.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Literal, Protocol
 
 import numpy as np
@@ -177,8 +177,11 @@ class ChatModel(Protocol):
         """One completion a prompt, in order, batched. The same seed gives the same text on the same machine."""
         ...
 
-    def stream(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[str]:
-        """Pieces of one completion as they are written; closing the iterator stops the model."""
+    def stream(self, messages: Sequence[Message], sampling: Sampling) -> Generator[str, None, Completion]:
+        """Pieces of one completion as they are written, then the Completion as the generator's value.
+
+        Closing the generator stops the model; there is no Completion then.
+        """
         ...
 
     def score(
@@ -195,8 +198,8 @@ class ChatModel(Protocol):
 class TellingModel(ChatModel, Protocol):
     """A ChatModel that tells how probable each token was to it."""
 
-    def tokens(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[Token]:
-        """What `stream` writes, a token at a time, less the end of the turn; closing the iterator stops the model."""
+    def tokens(self, messages: Sequence[Message], sampling: Sampling) -> Generator[Token, None, Completion]:
+        """What `stream` writes and returns, a token at a time, less the end of the turn; closing it stops the model."""
         ...
 
 

@@ -205,7 +205,10 @@ class Citation(Value):
 
 
 class Answer(Value):
-    """An answer and the passages behind it. `found` is False when nothing relevant was retrieved."""
+    """An answer and the passages behind it. `found` is False when nothing relevant was retrieved.
+
+    `turns_kept` is how many of the earlier turns the model read: the newest.
+    """
 
     question: str
     text: str
@@ -213,6 +216,7 @@ class Answer(Value):
     found: bool
     citations: tuple[Citation, ...] = ()
     hits: tuple[Hit, ...] = ()
+    turns_kept: int = 0
 
 
 class Entry(Value):

@@ -303,11 +303,10 @@ class OpenAiServer:
     def chat(self, body: dict[str, Any]) -> dict[str, Any]:
         messages = [Message.model_validate(m) for m in body["messages"]]
         (done,) = self.model.generate([messages], self.sampling(body))
-        usage = {"prompt_tokens": done.prompt_tokens, "completion_tokens": done.completion_tokens}
         message = {"role": "assistant", "content": done.text}
         return {
             "choices": [{"index": 0, "message": message, "finish_reason": done.finish}],
-            "usage": usage,
+            "usage": usage_of(done),
         }
 
     def tokenize(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -336,8 +335,13 @@ class OpenAiServer:
     def send_stream(self, request: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
         messages = [Message.model_validate(m) for m in body["messages"]]
         write = self.model.tokens if body.get("logprobs") else self.model.stream
-        stream = write(messages, self.sampling(body))
-        pieces = itertools.chain([next(stream, "")], stream)  # what is refused is refused before the head
+        stream, done = write(messages, self.sampling(body)), []
+
+        def whole() -> Iterator[Any]:
+            done.append((yield from stream))
+
+        heard = whole()
+        pieces = itertools.chain([next(heard, "")], heard)  # what is refused is refused before the head
         request.send_response(200)
         request.send_header("Content-Type", "text/event-stream")
         request.end_headers()
@@ -347,12 +351,18 @@ class OpenAiServer:
                 if body.get("logprobs"):
                     told = {"token": piece.text, "logprob": piece.log_probability}
                     choice["logprobs"] = {"content": [told]}
-                event = {"choices": [choice]}
-                request.wfile.write(b"data: " + json.dumps(event).encode() + b"\n\n")
-                request.wfile.flush()
-            request.wfile.write(b'data: {"choices": [], "usage": {}}\n\ndata: [DONE]\n\n')
+                self.send_event(request, {"choices": [choice], "usage": None})
+            end = {"index": 0, "delta": {}, "finish_reason": done[0].finish}
+            self.send_event(request, {"choices": [end]})
+            if body.get("stream_options", {}).get("include_usage"):
+                self.send_event(request, {"choices": [], "usage": usage_of(done[0])})
+            request.wfile.write(b"data: [DONE]\n\n")
         finally:
             stream.close()
+
+    def send_event(self, request: BaseHTTPRequestHandler, event: dict[str, Any]) -> None:
+        request.wfile.write(b"data: " + json.dumps(event).encode() + b"\n\n")
+        request.wfile.flush()
 
     def send_json(self, request: BaseHTTPRequestHandler, status: int, body: dict[str, Any]) -> None:
         self.send(request, status, {"Content-Type": "application/json"}, json.dumps(body).encode())
@@ -370,6 +380,10 @@ class OpenAiServer:
         self.server.shutdown()
         self.server.server_close()
         self.thread.join()
+
+
+def usage_of(done: Any) -> dict[str, int]:
+    return {"prompt_tokens": done.prompt_tokens, "completion_tokens": done.completion_tokens}
 
 
 class WordIds:

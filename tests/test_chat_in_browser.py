@@ -31,9 +31,11 @@ from llm_twin.workspace import Workspace
 
 class Slow(ScriptedChat):
     def stream(self, messages, sampling):
+        done = self.generate([messages], sampling)[0]
         for piece in super().stream(messages, sampling):
             time.sleep(0.2 if "quite-slowly" in messages[-1].content else 0)
             yield piece
+        return done
 
 def said(messages):
     asked = messages[-1].content

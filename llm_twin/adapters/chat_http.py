@@ -1,9 +1,10 @@
 """A ChatModel behind any OpenAI-compatible endpoint: vLLM, TGI, TensorRT-LLM, llama.cpp, Ollama, OpenAI.
 
 The server lays out the conversation and decides what one seed gives; requests run side by side, at most
-`concurrency` of them. Tokens are counted by the server: by its tokenizer where it offers that (vLLM,
-llama.cpp), else by the usage of a reply of one token, which is exact and costs what the prompt costs.
-Token probabilities of a given text are what vLLM alone returns; elsewhere `score` raises MissingPart.
+`concurrency` of them. What an answer read and wrote, and why it ended, is what the server says of it. Tokens are
+counted before by its tokenizer where it offers that (vLLM, llama.cpp), else by a figure that they stay under
+(`endpoint_tokens`): to ask for the exact one would cost as much as an answer. Token probabilities of a given text are
+what vLLM alone returns; elsewhere `score` raises MissingPart.
 
 Not covered: control tokens that stand in what somebody wrote (in-process they are read as characters, here
 as the server likes), a repetition penalty where the server knows none, and Ollama's habit of cutting what is
@@ -11,17 +12,20 @@ longer than its `num_ctx` without a word. A reply that a provider withholds has 
 """
 
 import json
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
+from contextvars import copy_context
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from llm_twin import waiting
 from llm_twin.adapters.endpoint import Endpoint, Refusal
-from llm_twin.errors import InputError, MissingPart, TwinError, Unreachable
+from llm_twin.adapters.endpoint_tokens import EndpointTokens
+from llm_twin.errors import InputError, MissingPart, Refused, TwinError, Unavailable
 from llm_twin.ports import Progress, silent
 from llm_twin.types import Completion, Message, Sampling, Token
 
@@ -48,39 +52,26 @@ class HttpChat:
         concurrency: int = 8,
         timeout_s: float = 300.0,
         attempts: int = 5,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] = waiting.pause,
     ) -> None:
         self._endpoint = Endpoint(
-            url, api_key, connections=concurrency, timeout_s=timeout_s, attempts=attempts, sleep=sleep
+            url, api_key, places=concurrency, timeout_s=timeout_s, attempts=attempts, sleep=sleep
         )
         self._concurrency, self._closed = concurrency, False
-        self._length_key = "max_tokens"
-        self._missing: set[str] = set()
+        self._length_key, self._tells_usage = "max_tokens", True
         try:
             served = self._served()
             self.name = _chosen(model, served, self._endpoint.url)
+            self._tokens = EndpointTokens(self._endpoint, self.name)
             self.context = context or self._context(served.get(self.name, {}))
         except BaseException:
             self._endpoint.close()
             raise
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Tokens of the rendered prompt, as the server counts them. Raises MissingPart where it does not."""
+        """Tokens of the rendered prompt, as the server counts them; a bound where it does not."""
         self._check_open()
-        found = self._tokenized(messages)
-        if isinstance(found, dict) and "count" in found:  # vLLM, and `twin serve-llm`
-            return int(found["count"])
-        ids = self._laid_out_ids(messages)
-        if ids is not None:
-            return len(ids)
-        reply = self._chat(self._body(messages, Sampling(max_tokens=1, temperature=0), 0))
-        count = reply["usage"].get("prompt_tokens") if isinstance(reply.get("usage"), dict) else None
-        if not count:
-            raise MissingPart(
-                f"{self._endpoint.url} does not count tokens",
-                "use a server that reports usage, such as vLLM or the llama.cpp server",
-            )
-        return int(count)
+        return self._tokens.count(messages)
 
     def generate(
         self, prompts: Sequence[Sequence[Message]], sampling: Sampling, progress: Progress = silent
@@ -91,34 +82,56 @@ class HttpChat:
             self._check_room(messages, sampling)
 
         def complete(i: int) -> Completion:
-            return self._completion(self._chat(self._body(prompts[i], sampling, i)))
+            reply = self._chat(self._body(prompts[i], sampling, i))
+            choice = reply["choices"][0]
+            text = choice["message"].get("content") or ""
+            return self._completion(
+                prompts[i], sampling, text, reply.get("usage"), choice.get("finish_reason")
+            )
 
         return self._side_by_side(complete, len(prompts), progress)
 
-    def stream(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[str]:
-        """Pieces of text as they come; closing the iterator hangs up, which makes servers stop."""
-        for choice in self._streamed(messages, sampling):
-            if piece := choice.get("delta", {}).get("content"):
-                yield str(piece)
+    def stream(self, messages: Sequence[Message], sampling: Sampling) -> Generator[str, None, Completion]:
+        """Pieces of text as they come; closing the generator hangs up, which makes servers stop."""
+        heard = _Heard()
+        with closing(self._streamed(messages, sampling, heard)) as choices:
+            for choice in choices:
+                if piece := heard.piece(choice):
+                    yield piece
+        return self._completion(messages, sampling, heard.text, heard.usage, heard.finish)
 
-    def tokens(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[Token]:
+    def tokens(self, messages: Sequence[Message], sampling: Sampling) -> Generator[Token, None, Completion]:
         """What `stream` writes, a token at a time with its probability. MissingPart where the server tells none."""
-        for choice in self._streamed(messages, sampling, logprobs=True):
-            told = (choice.get("logprobs") or {}).get("content") or ()
-            if choice.get("delta", {}).get("content") and not told:
-                raise MissingPart(f"{self._endpoint.url} does not tell how probable its words are", _TELLING)
-            for token in told:
-                yield Token(text=str(token["token"]), log_probability=float(token["logprob"]))
+        heard = _Heard()
+        with closing(self._streamed(messages, sampling, heard, logprobs=True)) as choices:
+            for choice in choices:
+                told = (choice.get("logprobs") or {}).get("content") or ()
+                if heard.piece(choice) and not told:
+                    raise MissingPart(
+                        f"the server of {self.name} does not tell how probable words are", _TELLING
+                    )
+                for token in told:
+                    yield Token(text=str(token["token"]), log_probability=float(token["logprob"]))
+        return self._completion(messages, sampling, heard.text, heard.usage, heard.finish)
 
     def _streamed(
-        self, messages: Sequence[Message], sampling: Sampling, **more: Any
-    ) -> Iterator[dict[str, Any]]:
-        """The choices of a streamed answer as they come."""
+        self, messages: Sequence[Message], sampling: Sampling, heard: "_Heard", **more: Any
+    ) -> Generator[dict[str, Any], None, None]:
+        """The choices of a streamed answer as they come; what the server says of it goes to `heard`."""
         self._check_open()
         self._check_room(messages, sampling)
         body = {**self._body(messages, sampling, 0), "stream": True, **more}
-        for event in self._endpoint.events(f"{self._endpoint.url}/chat/completions", body):
+        if self._tells_usage:
+            body["stream_options"] = {"include_usage": True}
+        for event in self._events(body):
+            heard.usage = event.get("usage") or heard.usage
             yield from event.get("choices", [])
+
+    def _events(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        try:
+            yield from self._endpoint.events(f"{self._endpoint.url}/chat/completions", body)
+        except Refusal as error:  # before the first event
+            yield from self._events(self._reworded(body, error))
 
     def score(
         self, prompts: Sequence[Sequence[Message]], responses: Sequence[str], progress: Progress = silent
@@ -146,17 +159,17 @@ class HttpChat:
             raise
         rows = listed.get("data") if isinstance(listed, dict) else None
         if not isinstance(rows, list):
-            raise InputError(f"{self._endpoint.url} has no list of models", "endpoint.url must end in /v1")
+            raise Refused(f"{self._endpoint.url} has no list of models", "endpoint.url must end in /v1")
         return {str(row["id"]): row for row in rows if isinstance(row, dict) and "id" in row}
 
     def _context(self, row: dict[str, Any]) -> int:
         if row.get("max_model_len"):  # vLLM
             return int(row["max_model_len"])
-        props = self._offered("get", "/props")  # llama.cpp
+        props = self._tokens.offered("get", "/props")  # llama.cpp
         slot = props.get("default_generation_settings") if isinstance(props, dict) else None
         if isinstance(slot, dict) and slot.get("n_ctx"):
             return int(slot["n_ctx"])
-        raise InputError(
+        raise Refused(
             f"{self._endpoint.url} does not say how many tokens fit {self.name}",
             "set endpoint.context to what its documentation says (Ollama: what num_ctx is)",
         )
@@ -179,74 +192,54 @@ class HttpChat:
 
     def _chat(self, body: dict[str, Any]) -> dict[str, Any]:
         try:
-            reply = self._endpoint.post(f"{self._endpoint.url}/chat/completions", body)
+            reply = self._endpoint.written(f"{self._endpoint.url}/chat/completions", body)
         except Refusal as error:
-            # OpenAI's newer models know the limit of a reply by another name only, and say so.
-            if "max_completion_tokens" not in error.said or "max_tokens" not in body:
-                raise
-            self._length_key = "max_completion_tokens"
-            return self._chat({(self._length_key if k == "max_tokens" else k): v for k, v in body.items()})
+            return self._chat(self._reworded(body, error))
         if not isinstance(reply, dict) or not reply.get("choices"):
-            raise TwinError(f"{self._endpoint.url}: the server's answer holds no reply", "try again")
+            raise Unavailable(f"{self._endpoint.url}: the server's answer holds no reply", "try again")
         return reply
 
-    def _completion(self, reply: dict[str, Any]) -> Completion:
-        usage, choice = reply.get("usage"), reply["choices"][0]
-        if not isinstance(usage, dict) or "completion_tokens" not in usage:
-            raise TwinError(f"{self._endpoint.url} does not report token usage", "switch it on there")
+    def _reworded(self, body: dict[str, Any], error: Refusal) -> dict[str, Any]:
+        """`body` as this server wants it, by what it said; remembered for the next. Raises `error` if by nothing."""
+        # OpenAI's newer models know the limit of a reply by another name only.
+        if "max_completion_tokens" in error.said and "max_tokens" in body:
+            self._length_key = "max_completion_tokens"
+            return {(self._length_key if k == "max_tokens" else k): v for k, v in body.items()}
+        if "stream_options" in error.said and "stream_options" in body:
+            self._tells_usage = False
+            return {k: v for k, v in body.items() if k != "stream_options"}
+        raise error
+
+    def _completion(
+        self, messages: Sequence[Message], sampling: Sampling, text: str, usage: Any, finish: Any
+    ) -> Completion:
+        """What the server says of a text that it wrote, counted where it does not say."""
+        read = _number(usage, "prompt_tokens")
+        wrote = _number(usage, "completion_tokens")
+        read = self.count_tokens(messages) if read is None else read
+        wrote = self._tokens.length(text) if wrote is None else wrote
+        ended = "length" if wrote >= sampling.max_tokens else "stop"
         return Completion(
-            text=(choice["message"].get("content") or "").strip(),
-            prompt_tokens=usage["prompt_tokens"],
-            completion_tokens=usage["completion_tokens"],
-            finish=choice.get("finish_reason") or "stop",
+            text=text.strip(),
+            prompt_tokens=read,
+            completion_tokens=wrote,
+            finish=_FINISHES.get(finish, "stop") if finish else ended,
         )
 
     def reach(self) -> None:
-        """Raise Unreachable where the server does not answer."""
-        self._served()
-
-    def _tokenized(self, messages: Sequence[Message], reply: bool = True) -> Any:
-        """What /tokenize says of a conversation; None where the server has none."""
-        turns = [m.model_dump() for m in messages]
-        asked = {"model": self.name, "messages": turns, "add_generation_prompt": reply}
-        return self._offered("post", "/tokenize", asked)
-
-    def _prompt_ids(self, messages: Sequence[Message], reply: bool = True) -> list[int] | None:
-        """Token ids of the rendered conversation; None where the server does not show them."""
-        found = self._tokenized(messages, reply)
-        if isinstance(found, dict) and "count" in found:
-            return list(found["tokens"]) if found.get("tokens") else None
-        return self._laid_out_ids(messages) if reply else None
-
-    def _laid_out_ids(self, messages: Sequence[Message]) -> list[int] | None:
-        """As llama.cpp does it: the conversation as one text, and that text's token ids."""
-        turns = [m.model_dump() for m in messages]
-        laid_out = self._offered("post", "/apply-template", {"messages": turns})
-        if not isinstance(laid_out, dict) or "prompt" not in laid_out:
-            return None
-        asked = {"content": laid_out["prompt"], "add_special": True, "parse_special": True}
-        found = self._offered("post", "/tokenize", asked)
-        return list(found["tokens"]) if isinstance(found, dict) and "tokens" in found else None
-
-    def _offered(self, how: str, path: str, *body: dict[str, Any]) -> Any:
-        """What a path beside the OpenAI ones answers; None where the server has no such path or refuses."""
-        if path in self._missing:
-            return None
+        """Raise Unreachable or Unavailable where the server does not answer at once."""
         try:
-            return getattr(self._endpoint, how)(self._endpoint.root + path, *body)
-        except Unreachable:
-            raise
-        except InputError as error:
-            if isinstance(error, Refusal) and error.status in (404, 405):
-                self._missing.add(path)
-            return None
+            self._endpoint.look(f"{self._endpoint.url}/models")
+        except Refusal as error:
+            if error.status not in (404, 405):
+                raise
 
     def _scored(self, messages: Sequence[Message], response: str) -> NDArray[np.float64]:
-        head = self._prompt_ids(messages)
-        closing = self._prompt_ids([*messages, Message(role="assistant", content=_PROBE)], reply=False)
+        head = self._tokens.of_prompt(messages)
+        closing = self._tokens.of_prompt([*messages, Message(role="assistant", content=_PROBE)], reply=False)
         if head is None or closing is None:
             raise self._no_scores()
-        probe, reply = self._text_ids(_PROBE), self._text_ids(response)
+        probe, reply = self._tokens.of_text(_PROBE), self._tokens.of_text(response)
         if closing[: len(head) + len(probe)] != head + probe or len(closing) <= len(head) + len(probe):
             raise TwinError(f"{self.name}'s chat layout changes a reply, so it cannot be scored", _SCORES)
         ids = [*head, *reply, closing[len(head) + len(probe)]]
@@ -257,16 +250,12 @@ class HttpChat:
             "temperature": 0,
             "prompt_logprobs": 1,
         }
-        answered = self._endpoint.post(f"{self._endpoint.url}/completions", asked)
+        answered = self._endpoint.written(f"{self._endpoint.url}/completions", asked)
         found = answered["choices"][0].get("prompt_logprobs") if answered.get("choices") else None
         if not found or len(found) != len(ids):
             raise self._no_scores()
         places = range(len(head), len(ids))
         return np.array([found[i][str(ids[i])]["logprob"] for i in places], np.float64)
-
-    def _text_ids(self, text: str) -> list[int]:
-        asked = {"model": self.name, "prompt": text, "add_special_tokens": False}
-        return list(self._endpoint.post(f"{self._endpoint.root}/tokenize", asked)["tokens"]) if text else []
 
     def _no_scores(self) -> MissingPart:
         return MissingPart(
@@ -278,7 +267,8 @@ class HttpChat:
         results: dict[int, _T] = {}
         pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="endpoint")
         try:
-            places = {pool.submit(make, i): i for i in range(total)}
+            # In copies of the context, so that these threads too notice when nobody waits any more.
+            places = {pool.submit(copy_context().run, make, i): i for i in range(total)}
             for finished in as_completed(places):
                 results[places[finished]] = finished.result()
                 progress(len(results), total, self.name)
@@ -301,11 +291,36 @@ class HttpChat:
             )
 
 
+_FINISHES = {"length": "length", "content_filter": "content_filter"}
+"""Servers have more words for the end than these; all others are an end like any."""
+
+
+class _Heard:
+    """What a streamed answer said, and what the server said of it."""
+
+    def __init__(self) -> None:
+        self.text = self.finish = ""
+        self.usage: Any = None
+
+    def piece(self, choice: dict[str, Any]) -> str:
+        """The text of `choice`, noted."""
+        self.finish = choice.get("finish_reason") or self.finish
+        piece = str((choice.get("delta") or {}).get("content") or "")
+        self.text += piece
+        return piece
+
+
+def _number(usage: Any, name: str) -> int | None:
+    """One of the counts in `usage`, where it is there."""
+    found = usage.get(name) if isinstance(usage, dict) else None
+    return found if isinstance(found, int) else None
+
+
 def _chosen(model: str, served: dict[str, Any], url: str) -> str:
-    """The name to ask for. Raises InputError for one that the server does not list."""
+    """The name to ask for. Raises Refused for one that the server does not list."""
     if not served:
         if not model:
-            raise InputError(f"{url} does not list its models", "name one in endpoint.model")
+            raise Refused(f"{url} does not list its models", "name one in endpoint.model")
         return model
     if not model and len(served) == 1:
         return next(iter(served))
@@ -315,4 +330,4 @@ def _chosen(model: str, served: dict[str, Any], url: str) -> str:
         return f"{model}:latest"
     names = (get_close_matches(model, served, n=3, cutoff=0.3) if model else []) or list(served)[:5]
     problem = f"{url} serves no {model!r}" if model else f"{url} serves {len(served)} models"
-    raise InputError(problem, f"set endpoint.model to one that it serves: {', '.join(names)}")
+    raise Refused(problem, f"set endpoint.model to one that it serves: {', '.join(names)}")

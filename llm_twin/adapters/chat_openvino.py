@@ -6,7 +6,7 @@ within 0.05 a token of torch's); the engine rounds Q4_1's offsets, which cost Sm
 covered: GPUs, and models that are not stored as GGUF.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -88,31 +88,38 @@ class OpenVinoChat:
             self._check_room(len(each), sampling.max_tokens)
         replies = self._engine.write(ids, sampling, progress)
         return [
-            Completion(
-                text=self._text(reply.ids).strip(),
-                prompt_tokens=len(prompt),
-                completion_tokens=len(reply.ids),
-                finish="stop" if reply.stopped else "length",
-            )
+            self._completion(len(prompt), reply.ids, reply.stopped)
             for prompt, reply in zip(ids, replies, strict=True)
         ]
 
-    def stream(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[str]:
-        """Pieces of text as they come; closing the iterator cancels the request before the next step."""
-        written = DecodeStream(skip_special_tokens=True)
-        with closing(self._engine.stream(self._asked(messages, sampling), sampling, told=False)) as made:
+    def stream(self, messages: Sequence[Message], sampling: Sampling) -> Generator[str, None, Completion]:
+        """Pieces of text as they come; closing the generator cancels the request before the next step."""
+        written, asked, wrote = (
+            DecodeStream(skip_special_tokens=True),
+            self._asked(messages, sampling),
+            list[int](),
+        )
+        with closing(self._engine.stream(asked, sampling, told=False)) as made:
             for ids, _ in made:
+                wrote += ids
                 if piece := "".join(self._added(written, i) for i in ids):
                     yield piece
+        return self._streamed(len(asked), wrote, sampling)
 
-    def tokens(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[Token]:
+    def tokens(self, messages: Sequence[Message], sampling: Sampling) -> Generator[Token, None, Completion]:
         """What `stream` writes, a token at a time with its probability, without the end of the turn."""
-        written = DecodeStream(skip_special_tokens=True)
-        with closing(self._engine.stream(self._asked(messages, sampling), sampling, told=True)) as made:
+        written, asked, wrote = (
+            DecodeStream(skip_special_tokens=True),
+            self._asked(messages, sampling),
+            list[int](),
+        )
+        with closing(self._engine.stream(asked, sampling, told=True)) as made:
             for ids, scores in made:
+                wrote += ids
                 for i, score in zip(ids, scores, strict=True):
                     if i not in self._stop_ids:
                         yield Token(text=self._added(written, i), log_probability=score)
+        return self._streamed(len(asked), wrote, sampling)
 
     def warm(self) -> None:
         """Load the weights and run the engine once, so that the first question does not wait for it."""
@@ -148,6 +155,19 @@ class OpenVinoChat:
                 f"{prompt} prompt tokens and {reply} for the reply do not fit {self.name}'s {self.context}",
                 "retrieve fewer passages, shorten the question, or ask for a shorter answer",
             )
+
+    def _streamed(self, prompt: int, ids: Sequence[int], sampling: Sampling) -> Completion:
+        """Of a stream: it was cut where it wrote all that it might and no end of the turn."""
+        cut = len(ids) >= sampling.max_tokens and ids[-1] not in self._stop_ids
+        return self._completion(prompt, ids, stopped=not cut)
+
+    def _completion(self, prompt: int, ids: Sequence[int], stopped: bool) -> Completion:
+        return Completion(
+            text=self._text(ids).strip(),
+            prompt_tokens=prompt,
+            completion_tokens=len(ids),
+            finish="stop" if stopped else "length",
+        )
 
     def _added(self, written: DecodeStream, token: int) -> str:
         """What `token` adds to the text. A character can span tokens: until it is whole, nothing."""

@@ -8,7 +8,7 @@ Not covered: token probabilities of a given text (`score` raises MissingPart).
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from llm_twin import prompts as prompt_files
+from llm_twin import waiting
 from llm_twin.errors import InputError, MissingPart, TwinError, Unreachable
 from llm_twin.models import read_card
 from llm_twin.ports import Progress, silent
@@ -39,7 +40,7 @@ class SageMakerChat:
         bucket: str = "",
         asynchronous: bool = False,
         timeout_s: float = 900.0,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] = waiting.pause,
     ) -> None:
         self.name, self.context = name, read_card(folder).context
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -66,9 +67,11 @@ class SageMakerChat:
             progress(i + 1, len(prompts), self.name)
         return done
 
-    def stream(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[str]:
+    def stream(self, messages: Sequence[Message], sampling: Sampling) -> Generator[str, None, Completion]:
         """The whole completion as one piece."""
-        yield self._complete(messages, sampling).text
+        done = self._complete(messages, sampling)
+        yield done.text
+        return done
 
     def score(
         self, prompts: Sequence[Sequence[Message]], responses: Sequence[str], progress: Progress = silent

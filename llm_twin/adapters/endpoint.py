@@ -2,14 +2,16 @@
 
 429, 5xx and connections that break are tried again with growing pauses, or after the server's Retry-After.
 What the user can put right (address, key, name, a request that the server refuses) is an InputError at once.
-The key goes into one header and into no message. Redirects are not followed, so it goes to no other server.
+The key goes into one header and into no message. Redirects are not followed, so it goes to no other server. Pauses,
+and waits for the server's words, end when nobody wants them any more (see `waiting`), and hang up.
 
-Not covered: proxies and `.netrc` (the environment is not read), and answers that are not JSON. Threads may
-share an endpoint.
+Not covered: proxies and `.netrc` (the environment is not read), answers that are not JSON, and leaving while a
+connection is made (10 s at most). Threads may share an endpoint.
 """
 
 import json
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -18,38 +20,48 @@ from typing import Any, TypeVar
 
 import httpx
 
-from llm_twin.errors import InputError, TwinError, Unreachable
+from llm_twin import waiting
+from llm_twin.adapters.endpoint_network import Transport
+from llm_twin.errors import InputError, Refused, Unavailable, Unreachable
 
 _T = TypeVar("_T")
 _LONGEST_WAIT = 120.0
+_LOOK = httpx.Timeout(10.0)
+"""For whether the server is there at all."""
+_THEIRS = (400, 413, 422)
+"""Statuses about the request itself, which whoever made it may read of."""
 _CHECK_URL = "start the server there, or correct endpoint.url"
 _KEY = "put a key that it knows into TWIN_ENDPOINT__API_KEY (environment or .env)"
 
 
-class Refusal(InputError):
+class Refusal(Refused):
     """The server answered 4xx: what was asked for is not to be had. `said` is its own explanation."""
 
     def __init__(self, message: str, way_out: str, status: int, said: str) -> None:
-        super().__init__(message, way_out)
+        super().__init__(message, way_out, said if status in _THEIRS else "")
         self.status, self.said = status, said
 
 
 class Endpoint:
-    """See the module. `url` ends where paths begin ("http://127.0.0.1:8000/v1"); `root` is the same without /v1."""
+    """See the module. `url` ends where paths begin ("http://127.0.0.1:8000/v1"); `root` is the same without /v1.
+
+    At most `places` texts are written at once; what is asked beside them (`get`, `post`) waits for none of them.
+    """
 
     def __init__(
         self,
         url: str,
         api_key: str = "",
         *,
-        connections: int = 8,
+        places: int = 8,
         timeout_s: float = 300.0,
         attempts: int = 5,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] = waiting.pause,
     ) -> None:
         self.url = _checked(url)
         self.root = self.url.removesuffix("/v1")
         self._key, self._timeout, self._attempts, self._sleep = api_key, timeout_s, attempts, sleep
+        self._places = threading.Semaphore(places)
         # Identity, because what unpacks has no limit; no environment, because .netrc may hold other keys.
         headers = {"Accept-Encoding": "identity", "User-Agent": "llm-twin"}
         if api_key:
@@ -59,7 +71,7 @@ class Endpoint:
         self._client = httpx.Client(
             headers=headers,
             timeout=httpx.Timeout(timeout_s, connect=10.0),
-            limits=httpx.Limits(max_connections=connections),
+            transport=Transport(),
             trust_env=False,
         )
 
@@ -67,27 +79,37 @@ class Endpoint:
         """The JSON at `url`."""
         return self._tried(lambda: self._json(self._client.get(url)))
 
+    def look(self, url: str) -> None:
+        """Ask for `url` once, in little time; raises as `get` does."""
+        self._tried(lambda: self._json(self._client.get(url, timeout=_LOOK)), attempts=1)
+
     def post(self, url: str, body: dict[str, Any]) -> Any:
         """The JSON that `url` answers to `body`."""
         return self._tried(lambda: self._json(self._client.post(url, json=body)))
 
+    def written(self, url: str, body: dict[str, Any]) -> Any:
+        """The same where a model writes the answer."""
+        with waiting.place(self._places):
+            return self.post(url, body)
+
     def events(self, url: str, body: dict[str, Any]) -> Iterator[Any]:
         """The server-sent events that `url` answers to `body`, up to [DONE]; closing the iterator hangs up.
 
-        Tried again only before the first event. Raises TwinError when the stream ends without [DONE].
+        Tried again only before the first event. Raises Unavailable when the stream ends without [DONE].
         """
         request = self._client.build_request("POST", url, json=body)
-        response = self._tried(lambda: self._opened(request))
-        try:
-            with self._explained(), closing(response):
-                for line in response.iter_lines():
-                    if line.strip() == "data: [DONE]" or line.strip() == "data:[DONE]":
-                        return
-                    if line.startswith("data:"):
-                        yield self._event(line[5:])
-        except _Busy as broken:
-            raise TwinError(f"{self.url}: {broken}", "ask again") from broken
-        raise TwinError(f"{self.url}: the stream broke off", "ask again")
+        with waiting.place(self._places):
+            response = self._tried(lambda: self._opened(request))
+            try:
+                with self._explained(), closing(response):
+                    for line in response.iter_lines():
+                        if line.strip() == "data: [DONE]" or line.strip() == "data:[DONE]":
+                            return
+                        if line.startswith("data:"):
+                            yield self._event(line[5:])
+            except _Busy as broken:
+                raise Unavailable(f"{self.url}: {broken}", "ask again") from broken
+        raise Unavailable(f"{self.url}: the stream broke off", "ask again")
 
     def close(self) -> None:
         """Hang up; calling it twice is harmless."""
@@ -104,24 +126,25 @@ class Endpoint:
     def _event(self, text: str) -> Any:
         event = _parsed(text)
         if not isinstance(event, dict) or "error" in event:
-            raise TwinError(f"{self.url}: the server failed: {self._said(text)}", "ask again")
+            raise Unavailable(f"{self.url}: the server failed: {self._said(text)}", "ask again")
         return event
 
-    def _tried(self, ask: Callable[[], _T]) -> _T:
-        pause, problem = 0.0, ""
-        for attempt in range(self._attempts):
+    def _tried(self, ask: Callable[[], _T], attempts: int = 0) -> _T:
+        pause, problem, asked = 0.0, "", None
+        for attempt in range(attempts or self._attempts):
             if attempt:
                 self._sleep(pause)
             try:
                 with self._explained():
                     return ask()
             except _Busy as busy:
-                problem = str(busy)
-                pause = busy.pause or 0.5 * 2**attempt * (1 + random.random() / 4)
+                problem, asked = str(busy), busy.pause
+                pause = asked or 0.5 * 2**attempt * (1 + random.random() / 4)
             if pause > _LONGEST_WAIT:
                 problem += f", and asks to wait {pause:.0f} s"
                 break
-        raise TwinError(f"{self.url}: {problem}", "try again later, or lower endpoint.concurrency")
+        way_out = "try again later, or lower endpoint.concurrency"
+        raise Unavailable(f"{self.url}: {problem}", way_out, asked or 0.0)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -131,8 +154,9 @@ class Endpoint:
         except httpx.ConnectError as error:
             raise Unreachable(f"{self.url}: no connection ({self._said(str(error))})", _CHECK_URL) from error
         except httpx.ReadTimeout as error:
-            raise TwinError(
-                f"{self.url}: no answer within {self._timeout:g} s", "raise endpoint.timeout_seconds"
+            waited = error.request.extensions["timeout"]["read"]
+            raise Unavailable(
+                f"{self.url}: no answer within {waited:g} s", "raise endpoint.timeout_seconds"
             ) from error
         except httpx.ConnectTimeout as error:
             raise Unreachable(f"{self.url}: no connection within 10 s", _CHECK_URL) from error
@@ -143,7 +167,7 @@ class Endpoint:
         self._check(response)
         found = _parsed(response.text)
         if found is None:
-            raise InputError(f"{response.url}: the answer is not JSON", "endpoint.url must end in /v1")
+            raise Refused(f"{response.url}: the answer is not JSON", "endpoint.url must end in /v1")
         return found
 
     def _check(self, response: httpx.Response) -> None:

@@ -22,6 +22,7 @@ from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from llm_twin import waiting
 from llm_twin.adapters.openvino_engine import Engine, Prompt, Reply, Setup, explained
 from llm_twin.errors import InputError, TwinError
 from llm_twin.ports import Progress, silent
@@ -118,7 +119,7 @@ class _Child:
         try:
             if self.ended or not self._tell({"key": key, "do": do, **what}):
                 raise self._why()
-            while (said := heard.get())[0] not in ("end", "error"):
+            while (said := waiting.taken(heard))[0] not in ("end", "error"):
                 yield said
             if said[0] == "error":
                 raise _error(*said[1])

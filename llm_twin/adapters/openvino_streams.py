@@ -17,6 +17,8 @@ from typing import Any
 
 import openvino_genai as genai
 
+from llm_twin import waiting
+
 REST_SECONDS = 0.0005
 
 Made = tuple[list[int], list[float]]
@@ -25,12 +27,13 @@ Made = tuple[list[int], list[float]]
 
 @dataclass(eq=False)
 class Stream:
-    """What is asked, what came of it (None: the end), and whether anybody still reads."""
+    """What is asked, what came of it (None: the end), whether its reader left, and whether the engine knows of it."""
 
     ids: list[int]
     config: Any
     made: SimpleQueue[Made | Exception | None] = field(default_factory=SimpleQueue)
     left: bool = False
+    cancelled: bool = False
     handle: Any = None
 
 
@@ -64,7 +67,7 @@ class Streams:
         """New tokens as they come; closing the iterator cancels. Raises RuntimeError as the engine does."""
         self.join(stream)
         try:
-            while (found := stream.made.get()) is not None:
+            while (found := waiting.taken(stream.made)) is not None:
                 if isinstance(found, Exception):
                     raise found
                 yield found
@@ -117,6 +120,7 @@ class Streams:
                     self._begin(stream, made)
                 elif stream.handle is not None and stream.left:
                     stream.handle.cancel()
+                    stream.cancelled = True
             if self._pipeline.has_non_finished_requests():
                 self._pipeline.step()
         remaining = [stream for stream in live if not _read_out(stream, made)]
@@ -141,8 +145,8 @@ def read(handle: Any) -> Made:
 
 def _read_out(stream: Stream, made: list[tuple[Stream, Any]]) -> bool:
     """Add to `made` what there is for its reader; whether that was all."""
-    if stream.left:
-        return True
+    if stream.left:  # who left during this step is cancelled before the next one
+        return stream.handle is None or stream.cancelled
     while stream.handle.can_read():
         made.append((stream, read(stream.handle)))
     status = stream.handle.get_status()

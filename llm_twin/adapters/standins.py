@@ -6,7 +6,7 @@ are no defaults: nothing chooses one unless told to. Not covered: quality; what 
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,15 +100,19 @@ class ScriptedChat:
             progress(i + 1, len(prompts), self.name)
         return completions
 
-    def stream(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[str]:
-        """The completion's tokens, one by one."""
-        yield from _PIECE.findall(self._complete(messages, sampling).text)
+    def stream(self, messages: Sequence[Message], sampling: Sampling) -> Generator[str, None, Completion]:
+        """The completion's tokens, one by one, and the completion."""
+        done = self._complete(messages, sampling)
+        yield from _PIECE.findall(done.text)
+        return done
 
-    def tokens(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[Token]:
-        """The same, each with the log of the rule above."""
-        for piece in self.stream(messages, sampling):
+    def tokens(self, messages: Sequence[Message], sampling: Sampling) -> Generator[Token, None, Completion]:
+        """The same, each token with the log of the rule above."""
+        done = self._complete(messages, sampling)
+        for piece in _PIECE.findall(done.text):
             (scores,) = self.score([messages], [piece])
             yield Token(text=piece, log_probability=float(scores[0]))
+        return done
 
     def score(
         self, prompts: Sequence[Sequence[Message]], responses: Sequence[str], progress: Progress = silent

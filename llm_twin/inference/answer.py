@@ -6,24 +6,24 @@ that what a model writes is true to the passages (`cite` says what a citation is
 misstate). How passages are found is in `steps`.
 """
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
 from llm_twin import prompts
 from llm_twin.errors import InputError, TwinError
-from llm_twin.inference.cite import CitedText, Sources, without_citations
+from llm_twin.inference.cite import CitedText, Sources
+from llm_twin.inference.packing import Packing
 from llm_twin.inference.quote import Quote, quotes
-from llm_twin.inference.retrieve import RELEVANT, distinct, pack, question_vector, relevant
-from llm_twin.inference.steps import PLAIN, Searched, Steps, find, side_by_side, with_neighbours
+from llm_twin.inference.retrieve import RELEVANT, distinct, question_vector, relevant
+from llm_twin.inference.steps import PLAIN, Searched, Steps, find, with_neighbours
 from llm_twin.inference.tracing import Tracing
 from llm_twin.ports import ChatModel, Embedder, Vectors, VectorStore
 from llm_twin.text import words
 from llm_twin.types import Answer, Hit, Message, Sampling, Where
 
-SYSTEM_PROMPT, ANSWER_PROMPT, NOTHING_PROMPT = "twin.v1", "answer.v1", "nothing.v1"
-_HISTORY_SHARE = 1 / 3
+NOTHING_PROMPT = "nothing.v1"
 _LONGEST_LOOP = 40
 _LOOKED_AT = 2000
 """Characters: this is asked at every piece of a text that may be long."""
@@ -70,27 +70,31 @@ def stream(
 ) -> Iterator[Piece]:
     """Pieces of text as they come, whose join is the text of the Answer that comes last.
 
-    `history` holds earlier turns, oldest first, of which the newest that fit a third of the budget are kept.
-    Closing the iterator stops the model; `tracing` is told of each step. Raises InputError for a question
-    without words, an unknown mode, or a question that the model has no room for.
+    `history` holds earlier turns, oldest first, of which the newest that fit a third of the budget are kept (the
+    Answer says how many); its system turns are the caller's instructions to the model and all kept. Closing the
+    iterator stops the model; `tracing` is told of each step. Raises InputError for a question without words, an
+    unknown mode, or a question that the model has no room for.
     """
     tracing = tracing or Tracing()
     ready = prepare(question, using, history, tracing=tracing)
     if using.model is None or not ready.messages:
         yield from tracing.heard(unasked(ready, using))
         return
-    stream_of = cast(Generator[str, None, None], using.model.stream(ready.messages, using.sampling))
-    with closing(stream_of) as pieces:
+    with closing(using.model.stream(ready.messages, using.sampling)) as pieces:
         yield from tracing.heard(written(ready, using, pieces))
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A question and its passages. `messages` is for the model: none in mode "quote" or without `hits`."""
+    """A question and its passages. `messages` is for the model: none in mode "quote" or without `hits`.
+
+    `turns` says how many earlier turns are among them.
+    """
 
     question: str
     hits: tuple[Hit, ...] = ()
     messages: tuple[Message, ...] = ()
+    turns: int = 0
 
 
 def prepare(
@@ -112,11 +116,13 @@ def prepare(
         return Prepared(question, tuple(distinct(found.hits)[: using.passages]))
     hits = _widened(question, found.hits, within, using, tracing)
     with tracing.step("packing") as told:
-        asked = _Prompt(question, using.author, using.model, using.sampling.max_tokens, using.budget)
+        said = [turn.content for turn in history if turn.role == "system" and turn.content.strip()]
+        reply = using.sampling.max_tokens
+        packing = Packing(question, using.author, using.model, reply, using.budget, said)
         wide = using.steps.neighbours > 0
-        messages, read = asked.fill(hits, len(hits) if wide else using.passages, turns, together=wide)
-        told.said = f"{len(read)} passages"
-    return Prepared(question, tuple(read), tuple(messages))
+        messages, read, kept = packing.fill(hits, len(hits) if wide else using.passages, turns, together=wide)
+        told.said = f"{len(read)} passages" + (f", {kept} of {len(turns)} earlier turns" if turns else "")
+    return Prepared(question, tuple(read), tuple(messages), kept)
 
 
 def _widened(
@@ -188,7 +194,7 @@ def written(ready: Prepared, using: Answering, pieces: Iterator[str]) -> Iterato
     if not text:
         name = using.model.name if using.model else "the model"
         raise TwinError(f"{name} wrote nothing", "ask in other words, or answer in mode quote")
-    yield _answer(ready.question, text, "write", sources, ready.hits)
+    yield _answer(ready.question, text, "write", sources, ready.hits, ready.turns)
 
 
 def _shown(pieces: Iterator[str], cited: CitedText) -> Iterator[str]:
@@ -215,7 +221,9 @@ def repeats(text: str) -> bool:
     )
 
 
-def _answer(question: str, text: str, mode: str, sources: Sources, hits: Sequence[Hit]) -> Answer:
+def _answer(
+    question: str, text: str, mode: str, sources: Sources, hits: Sequence[Hit], turns: int = 0
+) -> Answer:
     return Answer(
         question=question,
         text=text,
@@ -223,72 +231,9 @@ def _answer(question: str, text: str, mode: str, sources: Sources, hits: Sequenc
         found=True,
         citations=sources.citations(),
         hits=tuple(hits),
+        turns_kept=turns,
     )
 
 
 def _mode(mode: str) -> Literal["write", "quote"]:
     return "quote" if mode == "quote" else "write"
-
-
-class _Prompt:
-    """One question's prompt, filled as far as its budget and the model's context allow."""
-
-    def __init__(self, question: str, author: str, model: ChatModel, max_tokens: int, budget: int) -> None:
-        self._question, self._author, self._model = question, author, model
-        self._bare = model.count_tokens(self._messages([], []))
-        free = model.context - max_tokens - self._bare
-        self._most = self._bare + min(budget, free)
-        if free <= 0:
-            raise InputError(
-                f"the question takes {self._bare} tokens and the answer up to {max_tokens}, "
-                f"but {model.name} has room for {model.context}",
-                "ask a shorter question, or for a shorter answer",
-            )
-
-    def fill(
-        self, hits: Sequence[Hit], passages: int, turns: Sequence[Message], together: bool = False
-    ) -> tuple[list[Message], list[Hit]]:
-        """The messages, and the hits whose passages they hold, best first, or `together` by their documents.
-
-        InputError when not one passage fits.
-        """
-        kept = self._newest(turns)
-        room = self._room([], kept)
-        fitting = pack(hits, room, self._tokens)[:passages]
-        while fitting and self._room(fitting, kept) < 0:  # pieces together can count more than alone
-            fitting = fitting[:-1]
-        if not fitting:
-            raise InputError(
-                f"no passage fits the {room} tokens that are left",
-                "raise the budget, or ask a shorter question",
-            )
-        fitting = side_by_side(fitting) if together else fitting
-        return self._messages(fitting, kept), fitting
-
-    def _newest(self, turns: Sequence[Message]) -> list[Message]:
-        """The newest turns that fit their share of the budget, beginning with a question."""
-        least = self._room([], []) * (1 - _HISTORY_SHARE)
-        for first, turn in enumerate(turns):
-            if turn.role == "user" and self._room([], turns[first:]) >= least:
-                return list(turns[first:])
-        return []
-
-    def _room(self, hits: Sequence[Hit], turns: Sequence[Message]) -> int:
-        return self._most - self._model.count_tokens(self._messages(hits, turns))
-
-    def _tokens(self, hit: Hit) -> int:
-        return self._model.count_tokens(self._messages([hit], [])) - self._bare
-
-    def _messages(self, hits: Sequence[Hit], turns: Sequence[Message]) -> list[Message]:
-        system = prompts.render(SYSTEM_PROMPT, author=self._author)
-        asked = prompts.render(
-            ANSWER_PROMPT, question=self._question, passages=[hit.chunk.text for hit in hits]
-        )
-        earlier = [
-            Message(
-                role=turn.role,
-                content=without_citations(turn.content) if turn.role == "assistant" else turn.content,
-            )
-            for turn in turns
-        ]
-        return [Message(role="system", content=system), *earlier, Message(role="user", content=asked)]

@@ -19,11 +19,11 @@ from llm_twin.serving.chat import chat_routes
 from llm_twin.serving.held import Held
 from llm_twin.serving.keys import keys_of
 from llm_twin.serving.metrics import Metrics
-from llm_twin.serving.protocol import MOST_MESSAGES, ChatMessage, ChatRequest, Model, TwinPart
+from llm_twin.serving.protocol import MOST_MESSAGES, ChatMessage, ChatRequest, Model
 from llm_twin.serving.refusals import Refusal, declared
 from llm_twin.serving.room import Room
 from llm_twin.serving.shell import DEFAULT, Options, check_host, guard, state_routes
-from llm_twin.serving.speech import Ending, Said
+from llm_twin.serving.speech import Ending, Said, plain_part
 from llm_twin.serving.visitor import Authors, Seen, may_see
 from llm_twin.serving.watched import Watched
 from llm_twin.types import Value
@@ -66,7 +66,7 @@ class Engine:
         sampling = asked.sampling(self._workspace.settings.ask.sampling())
         write = watched.tokens if asked.logprobs else watched.stream
         yield from write(asked.turns(), sampling)
-        yield Ending(watched.finish(), watched.usage(), TwinPart(found=False, mode="plain"))
+        yield Ending(watched.finish(), watched.usage(), plain_part(asked))
 
     def ready(self) -> dict[str, str]:
         """What is open."""
@@ -128,7 +128,7 @@ def create_engine(workspace: Workspace, options: Options = DEFAULT, progress: Pr
 def _tokenize(engine: Engine, room: Room) -> APIRouter:
     router = APIRouter(tags=["chat"])
 
-    @router.post("/tokenize", responses=declared(404, 413, 429))
+    @router.post("/tokenize", responses=declared(400, 404, 413, 429, 503))
     async def tokenize(asked: Annotated[TokenizeRequest, Body()], request: Request, seen: Seen) -> Counted:
         """How many tokens a conversation has in the model's own layout."""
         model = engine.known(asked.model, seen)

@@ -3,7 +3,7 @@
 import threading
 
 from llm_twin.asker import open_model, twin_folder
-from llm_twin.errors import InputError, TwinError, Unreachable
+from llm_twin.errors import InputError, Refused, TwinError, Unreachable
 from llm_twin.ports import ChatModel, Progress
 from llm_twin.workspace import Workspace
 
@@ -28,7 +28,7 @@ class Held:
         """The model; that it cannot be opened is not the caller's fault, and so a TwinError."""
         try:
             return self._opened(base)
-        except Unreachable:
+        except (Unreachable, Refused):
             raise
         except InputError as error:
             raise TwinError(str(error), error.way_out) from error

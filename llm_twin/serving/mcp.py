@@ -15,7 +15,7 @@ from pydantic import Field
 from llm_twin import prompts
 from llm_twin.asker import Asker
 from llm_twin.errors import MissingPart, TwinError
-from llm_twin.inference.answer import SYSTEM_PROMPT
+from llm_twin.inference.packing import SYSTEM_PROMPT
 from llm_twin.inference.retrieve import search
 from llm_twin.serving.protocol import HitShown
 from llm_twin.types import Answer, Kind, Message, Sampling, Value, Where

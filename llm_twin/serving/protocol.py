@@ -181,12 +181,16 @@ class HitShown(Value):
 
 
 class TwinPart(Value):
-    """What this server adds to an answer: where it comes from. `mode` is "write", "quote" or "plain"."""
+    """What this server adds to an answer: where it comes from. `mode` is "write", "quote" or "plain".
+
+    `turns_kept` is how many of the earlier turns the model read: the newest, where not all had room.
+    """
 
     found: bool
     mode: Literal["write", "quote", "plain"]
     citations: tuple[Citation, ...] = ()
     hits: tuple[HitShown, ...] = ()
+    turns_kept: int = 0
 
 
 Finish = Literal["stop", "length", "content_filter"]

@@ -3,7 +3,9 @@
 Nothing is ever ignored or shortened in silence: what cannot be done as asked is refused, and says why.
 """
 
+import logging
 from collections.abc import Callable
+from math import ceil
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -11,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from llm_twin.errors import InputError, TwinError, Unreachable
+from llm_twin.errors import InputError, Refused, TwinError, Unavailable, Unreachable
 from llm_twin.types import Value
 
 
@@ -43,8 +45,9 @@ WORDS = {
     422: "A field is missing, unknown or out of range",
     429: "All places are taken: try again after `Retry-After` seconds",
     500: "Something failed on this side",
-    503: "Not ready, or the model's server does not answer",
+    503: "Not ready, or the model's server does not answer, is busy or refuses us",
 }
+_LOG = logging.getLogger(__name__)
 RETRY_AFTER = 2
 """Seconds that a client is asked to wait where something is full or away."""
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
@@ -80,15 +83,32 @@ def refuse(
 
 
 def as_refusal(error: TwinError) -> Refusal:
-    """What a TwinError is over HTTP: 503 where a server behind this one is away, 400 where the caller can put it
+    """What a TwinError is over HTTP: 503 where a server behind this one fails us, 400 where the caller can put it
     right, else 500.
+
+    Where the server behind is, and what is to be set for it, is in the log alone: the caller may be a stranger.
     """
     told = " - ".join(part for part in (str(error), error.way_out) if part)
-    if isinstance(error, Unreachable):
-        return Refusal(503, told, "model_unreachable", retry_after=RETRY_AFTER)
+    if isinstance(error, Unreachable | Unavailable | Refused):
+        _LOG.warning("%s", told)
+        return _behind(error)
     if isinstance(error, InputError):
         return Refusal(400, told, "bad_request")
     return Refusal(500, told, "failed")
+
+
+def _behind(error: Unreachable | Unavailable | Refused) -> Refusal:
+    if isinstance(error, Unreachable):
+        return Refusal(
+            503, "the model's server does not answer", "model_unreachable", retry_after=RETRY_AFTER
+        )
+    if isinstance(error, Unavailable):
+        said = "the model's server is busy, too slow or broke off; try again later"
+        return Refusal(503, said, "model_unavailable", retry_after=max(RETRY_AFTER, ceil(error.seconds)))
+    if error.told:
+        return Refusal(400, f"the model's server refuses this: {error.told}", "bad_request")
+    said = "the model's server refuses us; this server's log says what its operator has to put right"
+    return Refusal(503, said, "model_refuses")
 
 
 def install(app: FastAPI, count: Callable[[str], None]) -> None:

@@ -1,8 +1,9 @@
 """A room with so many places to run and so many to wait; a job leaves its place the moment its client does.
 
 A job runs in a thread and hands over what it makes piece by piece. When the client goes away the job's
-iterator is closed before its next piece, which stops the model, and the place is free. Texts may be joined on the way;
-None is no piece. Not covered: stopping a job between two pieces.
+iterator is closed before its next piece, or where it waits for one (see `waiting`), which stops the model, and the
+place is free. Texts may be joined on the way; None is no piece. Not covered: stopping a job that computes between two
+pieces.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from starlette.requests import Request
 
+from llm_twin import waiting
 from llm_twin.serving.refusals import RETRY_AFTER, Refusal
 
 T = TypeVar("T")
@@ -129,7 +131,8 @@ class _Job(Generic[T]):
         """In the thread: make pieces until the end, or until nobody wants them."""
         end = _End()
         try:
-            if not self.left.is_set():
+            with waiting.until(self.left):
+                waiting.check()
                 self._hand_over(self._make())
         except BaseException as error:
             end = _End(error)

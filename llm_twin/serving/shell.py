@@ -16,7 +16,7 @@ from llm_twin.serving import refusals
 from llm_twin.serving.door import Door
 from llm_twin.serving.keys import Keys
 from llm_twin.serving.metrics import Metrics
-from llm_twin.serving.refusals import Refusal, declared
+from llm_twin.serving.refusals import Refusal, as_refusal, declared
 from llm_twin.serving.room import CLIENT_GONE, Gone, Room
 from llm_twin.types import Value
 
@@ -103,7 +103,7 @@ def state_routes(ready: Callable[[], dict[str, str]], room: Room, metrics: Metri
         try:
             return Ready(**await room.one(ready, request))
         except TwinError as error:
-            raise Refusal(503, str(error), "not_ready") from error
+            raise Refusal(503, str(as_refusal(error)), "not_ready") from error
 
     @router.get("/metrics", responses=declared(), response_class=Response)
     async def told() -> Response:

@@ -3,7 +3,7 @@
 Four ids: the twin with passages (`wren-marlow`), in the author's own sentences (`wren-marlow:quote`), without
 passages (`wren-marlow:plain`), and the base model. The twin's weights load at the start, the base model's when it is
 first asked. Not covered: keeping all of a long conversation: the twin with passages keeps the newest turns that fit
-a third of `[ask] budget_tokens`.
+a third of `[ask] budget_tokens`, and says how many those were.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from llm_twin import prompts, wiring
 from llm_twin.asker import answering, check_index, check_steps, made_with, steps, twin_folder
-from llm_twin.inference.answer import SYSTEM_PROMPT, Answering, stream
+from llm_twin.inference.answer import Answering, stream
+from llm_twin.inference.packing import SYSTEM_PROMPT
 from llm_twin.inference.remembered import Remembered
 from llm_twin.inference.tracing import Tracing
 from llm_twin.ports import ChatModel, Embedder, Progress, VectorStore, silent
@@ -91,13 +92,14 @@ class Speech:
         if model not in (self.twin, f"{self.twin}:quote"):
             return
         hint = f"ask {self.twin}:plain, or the base model"
-        if any(turn.role == "system" for turn in asked.turns()):
-            raise Refusal(400, f"the twin brings its own system prompt; {hint}", "unsupported", "messages")
+        quoted = self._mode(model) == "quote"
+        if quoted and any(turn.role == "system" for turn in asked.turns()):
+            raise Refusal(400, "sentences that are quoted follow no instructions", "unsupported", "messages")
         if asked.schema_text():
             raise Refusal(400, f"cited text follows no JSON schema; {hint}", "unsupported", "response_format")
         if asked.logprobs:
             raise Refusal(400, f"cited text has no probabilities; {hint}", "unsupported", "logprobs")
-        if asked.stops() and (self.mode == "quote" or model != self.twin):
+        if asked.stops() and quoted:
             raise Refusal(400, "sentences that are quoted have no stop", "unsupported", "stop")
 
     def many(self, model: str) -> tuple[Answering, str]:
@@ -141,7 +143,13 @@ class Speech:
 
     def _ending(self, answer: Answer, model: Watched | None) -> Ending:
         shown = tuple(HitShown.of(hit) for hit in answer.hits)
-        part = TwinPart(found=answer.found, mode=answer.mode, citations=answer.citations, hits=shown)
+        part = TwinPart(
+            found=answer.found,
+            mode=answer.mode,
+            citations=answer.citations,
+            hits=shown,
+            turns_kept=answer.turns_kept,
+        )
         if model is not None and model.asked:
             return Ending(model.finish(), model.usage(), part)
         # No model was asked, so the embedder's tokens are the only ones there are.
@@ -155,7 +163,14 @@ class Speech:
             system = prompts.render(SYSTEM_PROMPT, author=self.author)
             turns = [Message(role="system", content=system), *turns]
         yield from model.tokens(turns, sampling) if asked.logprobs else model.stream(turns, sampling)
-        yield Ending(model.finish(), model.usage(), TwinPart(found=False, mode="plain"))
+        yield Ending(model.finish(), model.usage(), plain_part(asked))
+
+
+def plain_part(asked: ChatRequest) -> TwinPart:
+    """Of an answer without passages, whose model reads every turn."""
+    *earlier, _ = asked.turns()
+    kept = sum(turn.role != "system" for turn in earlier)
+    return TwinPart(found=False, mode="plain", turns_kept=kept)
 
 
 def _usage(read: int, written: int) -> Usage:

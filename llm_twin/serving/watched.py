@@ -1,16 +1,22 @@
-"""A chat model that is watched while it writes: what it read and wrote, why it ended, and where it has to stop."""
+"""A chat model that is watched while it writes: what it read and wrote, why it ended, and where it has to stop.
+
+How many tokens those were is what the model says itself; only of a text that was cut short here it says nothing, and
+that is counted.
+"""
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from typing import cast
+from typing import TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llm_twin.errors import InputError
-from llm_twin.ports import ChatModel, Progress, silent
+from llm_twin.ports import ChatModel, Progress, TellingModel, silent
 from llm_twin.serving.protocol import Finish, Usage
 from llm_twin.types import Completion, Message, Sampling, Token
+
+_Piece = TypeVar("_Piece", str, Token)
 
 
 class Watched:
@@ -19,12 +25,14 @@ class Watched:
     def __init__(self, model: ChatModel, stops: Sequence[str] = ()) -> None:
         self.name, self.context = model.name, model.context
         self._model, self._stops = model, stops
-        self._read, self._most, self._text = 0, 0, ""
+        self._prompt: Sequence[Message] | None = None
+        self._text = ""
+        self._done: Completion | None = None
 
     @property
     def asked(self) -> bool:
         """Whether the model was asked at all."""
-        return self._most > 0
+        return self._prompt is not None
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Tokens of the rendered prompt."""
@@ -36,22 +44,21 @@ class Watched:
         """As the model does, unwatched."""
         return self._model.generate(prompts, sampling, progress)
 
-    def stream(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[str]:
-        """Pieces of text up to a stop; closing the iterator stops the model."""
-        self._read, self._most = self._model.count_tokens(messages), sampling.max_tokens
-        pieces = cast(Generator[str, None, None], self._model.stream(messages, sampling))
-        with closing(pieces):
+    def stream(self, messages: Sequence[Message], sampling: Sampling) -> Generator[str, None, Completion]:
+        """Pieces of text up to a stop; closing the generator stops the model."""
+        self._prompt = messages
+        with closing(self._model.stream(messages, sampling)) as pieces:
             yield from until(self._heard(pieces), self._stops)
+        return self.completion()
 
-    def tokens(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[Token]:
+    def tokens(self, messages: Sequence[Message], sampling: Sampling) -> Generator[Token, None, Completion]:
         """The same as `stream`, a token at a time with its probability. InputError for a model that tells none."""
         if not hasattr(self._model, "tokens"):
             raise InputError(f"{self.name} does not tell how probable its words are", "ask without logprobs")
-        self._read, self._most = self._model.count_tokens(messages), sampling.max_tokens
-        with closing(cast(Generator[Token, None, None], self._model.tokens(messages, sampling))) as tokens:
-            for token in tokens:
-                self._text += token.text
-                yield token
+        self._prompt = messages
+        with closing(cast(TellingModel, self._model).tokens(messages, sampling)) as tokens:
+            yield from self._heard(tokens)
+        return self.completion()
 
     def score(
         self, prompts: Sequence[Sequence[Message]], responses: Sequence[str], progress: Progress = silent
@@ -62,19 +69,36 @@ class Watched:
     def close(self) -> None:
         """Nothing: the model serves others."""
 
+    def completion(self) -> Completion:
+        """What was written: as the model says, or, where it was stopped here, counted, with a stop that was cut off."""
+        if self._done is None:
+            self._done = Completion(
+                text=self._text,
+                prompt_tokens=self._model.count_tokens(self._prompt or ()),
+                completion_tokens=self._written(),
+                finish="stop",
+            )
+        return self._done
+
     def usage(self) -> Usage:
-        """Tokens read and written, a stop that was cut off included."""
-        written = self._written()
-        return Usage(prompt_tokens=self._read, completion_tokens=written, total_tokens=self._read + written)
+        """Tokens read and written."""
+        done = self.completion()
+        read, wrote = done.prompt_tokens, done.completion_tokens
+        return Usage(prompt_tokens=read, completion_tokens=wrote, total_tokens=read + wrote)
 
     def finish(self) -> Finish:
         """Why the model ended."""
-        stopped = any(stop in self._text for stop in self._stops)
-        return "length" if not stopped and self._written() >= self._most else "stop"
+        told = self.completion().finish
+        return "length" if told == "length" else "content_filter" if told == "content_filter" else "stop"
 
-    def _heard(self, pieces: Iterator[str]) -> Iterator[str]:
-        for piece in pieces:
-            self._text += piece
+    def _heard(self, pieces: Generator[_Piece, None, Completion]) -> Iterator[_Piece]:
+        """`pieces` as they come, noted; and what the model returns, should it come to its end."""
+
+        def whole() -> Iterator[_Piece]:
+            self._done = yield from pieces
+
+        for piece in whole():
+            self._text += piece.text if isinstance(piece, Token) else piece
             yield piece
 
     def _written(self) -> int:

@@ -12,9 +12,9 @@ import pytest
 from llm_twin import wiring
 from llm_twin.adapters.chat_http import HttpChat
 from llm_twin.adapters.standins import ScriptedChat, echo
-from llm_twin.errors import InputError, MissingPart, TwinError
+from llm_twin.errors import InputError, MissingPart, Refused, TwinError, Unavailable, Unreachable
 from llm_twin.settings import load
-from llm_twin.types import Message, Sampling
+from llm_twin.types import Completion, Message, Sampling
 from llm_twin.workspace import Workspace
 
 pytestmark = pytest.mark.enable_socket
@@ -56,7 +56,7 @@ def test_a_busy_server_is_asked_again_after_the_pause_it_names(server: Any) -> N
 def test_patience_ends(server: Any) -> None:
     chat = opened(server, attempts=3)
     server.faults = [fault(503, '{"error": {"message": "loading model"}}')] * 3
-    with pytest.raises(TwinError, match=r"503.*loading model") as caught:
+    with pytest.raises(Unavailable, match=r"503.*loading model") as caught:
         chat.generate([ask("Hello.")], GREEDY)
     assert not isinstance(caught.value, InputError) and not server.faults
 
@@ -65,9 +65,9 @@ def test_a_server_that_asks_for_hours_is_not_waited_for(server: Any) -> None:
     slept: list[float] = []
     chat = opened(server, sleep=slept.append)
     server.faults = [fault(429, Retry_After="7200")]
-    with pytest.raises(TwinError, match="7200 s"):
+    with pytest.raises(Unavailable, match="7200 s") as caught:
         chat.generate([ask("Hello.")], GREEDY)
-    assert slept == []
+    assert slept == [] and caught.value.seconds == 7200
 
 
 def test_a_stream_is_asked_for_again_before_its_first_piece(server: Any) -> None:
@@ -79,7 +79,7 @@ def test_a_stream_is_asked_for_again_before_its_first_piece(server: Any) -> None
 def test_a_server_that_never_answers_is_given_up(server: Any) -> None:
     chat = opened(server, timeout_s=0.2)
     server.model.generate = lambda *_: time.sleep(1)
-    with pytest.raises(TwinError, match=r"no answer within 0.2 s"):
+    with pytest.raises(Unavailable, match=r"no answer within 0.2 s"):
         chat.generate([ask("Hello.")], GREEDY)
 
 
@@ -111,7 +111,7 @@ def test_nobody_at_the_address_is_said_with_the_address() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
-    with pytest.raises(InputError, match=url) as caught:
+    with pytest.raises(Unreachable, match=url) as caught:
         HttpChat(url, "any")
     assert "endpoint.url" in caught.value.way_out
 
@@ -120,8 +120,9 @@ def test_nobody_at_the_address_is_said_with_the_address() -> None:
 def test_a_wrong_key_is_said_and_never_shown(openai_server: Callable[..., Any], key: str, said: str) -> None:
     guarded = openai_server(ScriptedChat(echo), key="the right one")
     guarded.faults = [fault(401, json.dumps({"error": {"message": f"Incorrect key: {key}"}}))]
-    with pytest.raises(InputError, match=said) as caught:
+    with pytest.raises(Refused, match=said) as caught:
         opened(guarded, api_key=key)
+    assert caught.value.told == ""
     assert KEY not in str(caught.value) + caught.value.way_out + repr(caught.value.__context__)
     assert "TWIN_ENDPOINT__API_KEY" in caught.value.way_out
     assert opened(guarded, api_key="the right one").name == "scripted"
@@ -159,8 +160,9 @@ def test_without_a_name_the_only_model_is_meant_and_of_several_none(server: Any)
 def test_what_the_server_refuses_is_said_in_its_words(server: Any) -> None:
     chat = opened(server)
     server.faults = [fault(400, '{"error": {"message": "This model\'s maximum context is 12"}}')]
-    with pytest.raises(InputError, match="maximum context is 12"):
+    with pytest.raises(Refused, match="maximum context is 12") as caught:
         chat.generate([ask("Hello.")], GREEDY)
+    assert caught.value.told == "This model's maximum context is 12"
 
 
 @pytest.mark.parametrize(
@@ -181,22 +183,76 @@ def test_a_web_page_at_the_address_is_no_endpoint(server: Any) -> None:
 # --- what servers differ in -----------------------------------------------------------------------------------
 
 
-def test_without_a_tokenizer_the_usage_of_a_short_reply_counts(server: Any) -> None:
-    server.without = {"/tokenize"}
-    chat, messages = opened(server), ask("How many words are these?")
-    assert chat.count_tokens(messages) == chat.count_tokens(messages) == server.model.count_tokens(messages)
-    asked = [path for path, _ in server.asked]
-    assert asked.count("/tokenize") == 1, "what is not there is asked for once"
-    assert server.asked[-1][1]["max_tokens"] == 1
+def events(*sent: Any) -> tuple[int, dict[str, str], bytes]:
+    """A stream of these events."""
+    lines = [f"data: {json.dumps(each)}\n\n" for each in sent] + ["data: [DONE]\n\n"]
+    return fault(200, "".join(lines), Content_Type="text/event-stream")
 
 
-def test_a_server_that_counts_nothing_is_a_missing_part(server: Any) -> None:
-    server.without = {"/tokenize"}
+def words(*pieces: str, finish: str | None = None) -> list[dict[str, Any]]:
+    rows = [{"choices": [{"delta": {"content": piece}}], "usage": None} for piece in pieces]
+    end = [{"choices": [{"delta": {}, "finish_reason": finish}]}] if finish else []
+    return [*rows, *end]
+
+
+def returned(stream: Any) -> Completion:
+    while True:
+        try:
+            next(stream)
+        except StopIteration as end:
+            assert isinstance(end.value, Completion)
+            return end.value
+
+
+@pytest.mark.parametrize(
+    ("told", "finish"),
+    [("stop", "stop"), ("length", "length"), ("content_filter", "content_filter"), ("eos_token", "stop")],
+)
+def test_a_streams_usage_and_end_are_what_the_server_says(server: Any, told: str, finish: str) -> None:
     chat = opened(server)
-    reply = {"choices": [{"message": {"content": "x"}, "finish_reason": "length"}], "usage": None}
-    server.faults = [fault(404), fault(404), fault(200, json.dumps(reply), **JSON)]
-    with pytest.raises(MissingPart, match="does not count"):
-        chat.count_tokens(ask("Hello."))
+    usage = {"choices": [], "usage": {"prompt_tokens": 70, "completion_tokens": 50}}
+    server.faults = [events(*words(" One", " two", finish=told), usage)]
+    done = returned(chat.stream(ask("Hello."), GREEDY))
+    assert done == Completion(text="One two", prompt_tokens=70, completion_tokens=50, finish=finish)
+    paths = [path for path, _ in server.asked]
+    assert paths == ["/v1/models", "/v1/chat/completions"], "nothing is counted"
+    assert server.asked[-1][1]["stream_options"] == {"include_usage": True}
+
+
+@pytest.mark.parametrize(("most", "finish"), [(3, "length"), (4, "stop")])
+def test_what_a_server_does_not_say_is_counted(server: Any, most: int, finish: str) -> None:
+    chat = opened(server)
+    server.faults = [events(*words("One", " two", " three"))]
+    done = returned(chat.stream(ask("Hello there."), Sampling(max_tokens=most)))
+    read = server.model.count_tokens(ask("Hello there."))
+    assert (done.prompt_tokens, done.completion_tokens, done.finish) == (read, 3, finish)
+    reply = {"choices": [{"message": {"content": "One two three"}}], "usage": None}
+    server.faults = [fault(200, json.dumps(reply), **JSON)]
+    assert chat.generate([ask("Hello there.")], Sampling(max_tokens=most)) == [done]
+    assert [path for path, _ in server.asked].count("/tokenize") == 3, (
+        "prompt, text and an empty turn, once each"
+    )
+
+
+def test_a_server_that_knows_no_stream_options_is_asked_without(server: Any) -> None:
+    chat = opened(server)
+    refusal = {"error": {"message": "Unrecognized request argument supplied: stream_options"}}
+    whole = events(*words("One", finish="stop"))
+    server.faults = [fault(400, json.dumps(refusal)), whole]
+    assert returned(chat.stream(ask("Hello."), GREEDY)).text == "One"
+    server.faults = [whole]
+    list(chat.stream(ask("Hello."), GREEDY))
+    bodies = [body for path, body in server.asked if path.endswith("chat/completions")]
+    assert ["stream_options" in body for body in bodies] == [True, False, False]
+
+
+def test_a_stream_too_learns_the_newer_name_of_the_length_limit(server: Any) -> None:
+    chat = opened(server)
+    refusal = {"error": {"message": "Unsupported: 'max_tokens'. Use 'max_completion_tokens' instead."}}
+    server.faults = [fault(400, json.dumps(refusal)), events(*words("Yes.", finish="stop"))]
+    assert "".join(chat.stream(ask("Well?"), GREEDY)) == "Yes."
+    bodies = [body for path, body in server.asked if path.endswith("chat/completions")]
+    assert [body.get("max_completion_tokens") for body in bodies] == [None, 24]
 
 
 def test_llama_cpp_lays_out_and_counts(server: Any) -> None:
@@ -285,7 +341,7 @@ def test_a_layout_that_changes_replies_is_not_scored(openai_server: Callable[...
 def test_a_stream_that_breaks_off_is_an_error_and_not_a_short_answer(server: Any, sent: str) -> None:
     chat = opened(server)
     server.faults = [fault(200, sent, Content_Type="text/event-stream")]
-    with pytest.raises(TwinError, match=r"broke off|out of memory"):
+    with pytest.raises(Unavailable, match=r"broke off|out of memory"):
         list(chat.stream(ask("Hello."), GREEDY))
 
 

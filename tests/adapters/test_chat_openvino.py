@@ -125,6 +125,25 @@ def test_a_character_that_spans_tokens_is_never_shown_in_halves(chat: OpenVinoCh
 
 
 @pytest.mark.slow
+def test_an_answer_that_is_cut_within_a_character_says_so(chat: OpenVinoChat) -> None:
+    """Its text has fewer tokens than were written, so a count of it would take it for finished."""
+    one = json.dumps({"type": "string", "enum": ["🦉🦉🦉🦉🦉🦉"]})
+    shown = []
+    for most in range(3, 9):
+        stream = chat.stream(HELLO, Sampling(max_tokens=most, temperature=0, json_schema=one))
+        text = ""
+        while True:
+            try:
+                text += next(stream)
+            except StopIteration as end:
+                done = end.value
+                break
+        assert (done.completion_tokens, done.finish) == (most, "length")
+        shown.append(text)
+    assert len(set(shown)) < len(shown), "some tokens are no whole character"
+
+
+@pytest.mark.slow
 def test_threads_are_answered_each_with_its_own(chat: OpenVinoChat) -> None:
     expected = "".join(chat.stream(HELLO, GREEDY))
     found: list[str] = []
@@ -168,7 +187,7 @@ def test_a_batch_waits_for_no_stream(chat: OpenVinoChat) -> None:
     stream = chat.stream([Message(role="user", content="Tell me a story.")], Sampling(max_tokens=400))
     assert next(stream)
     assert chat.generate([HELLO], GREEDY)[0].text
-    stream.close()  # type: ignore[attr-defined]
+    stream.close()
 
 
 @pytest.mark.slow
@@ -186,7 +205,7 @@ def test_a_stream_may_be_read_and_closed_by_different_threads(chat: OpenVinoChat
     reader = threading.Thread(target=lambda: first.append(next(stream)))
     reader.start()
     reader.join(60)
-    closer = threading.Thread(target=stream.close)  # type: ignore[attr-defined]
+    closer = threading.Thread(target=stream.close)
     closer.start()
     closer.join(60)
     assert first and chat.generate([HELLO], GREEDY)[0].text

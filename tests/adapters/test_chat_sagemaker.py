@@ -94,7 +94,11 @@ def test_a_completion_is_asked_for_in_openais_form(make: Callable[..., SageMaker
     assert [body["seed"] for body in runtime.asked] == [3, 4]
     assert runtime.asked[0]["messages"] == [{"role": "user", "content": "Why grease it?"}]
     assert runtime.asked[0]["max_tokens"] == 7
-    assert list(chat.stream(ASKED, Sampling(max_tokens=7))) == ["Salt."]
+    stream = chat.stream(ASKED, Sampling(max_tokens=7))
+    assert next(stream) == "Salt."
+    with pytest.raises(StopIteration) as end:
+        next(stream)
+    assert end.value.value == first
     schema = Sampling(max_tokens=7, json_schema='{"type": "object"}')
     chat.generate([ASKED], schema)
     assert runtime.asked[-1]["response_format"]["json_schema"]["schema"] == {"type": "object"}

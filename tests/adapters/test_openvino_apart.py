@@ -12,10 +12,12 @@ from contextlib import closing
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from llm_twin import waiting
 from llm_twin.adapters import openvino_apart
 from llm_twin.adapters.openvino_apart import EngineApart
 from llm_twin.adapters.openvino_engine import Setup
@@ -118,6 +120,32 @@ def test_weights_that_cannot_be_loaded_are_told_as_in_one_process(tmp_path: Path
             ask()
         assert "twin models verify" in raised.value.way_out
     engine.close()
+
+
+# --- the parent's side of the line, without a child -------------------------------------------------------
+
+
+def test_who_leaves_while_the_engine_is_silent_waits_no_longer_and_the_engine_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lines: list[Connection] = []
+
+    def opened(command: list[str], pass_fds: list[int], **_: object) -> SimpleNamespace:
+        lines.append(Connection(os.dup(pass_fds[0])))
+        return SimpleNamespace(wait=lambda *_: 0)
+
+    monkeypatch.setattr(openvino_apart.subprocess, "Popen", opened)
+    engine, gone = EngineApart(Setup(name="silent", weights=Path("none"), stop_ids=(0,))), threading.Event()
+    threading.Timer(0.3, gone.set).start()
+    begun = time.monotonic()
+    with waiting.until(gone), pytest.raises(waiting.Left):
+        list(engine.stream(PROMPT, LONG))
+    assert time.monotonic() - begun < 1.3
+    (line,) = lines
+    said = [json.loads(line.recv_bytes()) for _ in range(3)]
+    assert [each.get("do") for each in said] == [None, "stream", "leave"]
+    assert said[1]["key"] == said[2]["key"]
+    line.close()
 
 
 # --- the child's side of the line, over an engine whose every answer is known ----------------------------

@@ -8,6 +8,7 @@ from typing import Any
 import openvino_genai as genai
 import pytest
 
+from llm_twin import waiting
 from llm_twin.adapters.openvino_streams import Made, Stream, Streams
 
 Status = genai.GenerationStatus
@@ -110,6 +111,20 @@ def test_a_stream_that_nobody_reads_any_more_is_cancelled(streams: Streams, pipe
     pipeline.let(3)
     streams.wait()
     assert pipeline.handles[0].cancelled and pipeline.handles[0].written < 1000
+
+
+def test_who_leaves_before_the_first_token_waits_for_it_no_longer(
+    streams: Streams, pipeline: Pipeline
+) -> None:
+    gone, begun = threading.Event(), time.monotonic()
+    threading.Timer(0.2, gone.set).start()
+    with waiting.until(gone), pytest.raises(waiting.Left):
+        list(streams.tokens(Stream([1000], None)))
+    assert time.monotonic() - begun < 1.2
+    pipeline.let(3)
+    streams.wait()
+    (handle,) = pipeline.handles
+    assert handle.cancelled and handle.written < 1000
 
 
 def test_after_the_last_stream_the_thread_ends_and_another_begins_with_the_next(

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from llm_twin.adapters.chat_http import HttpChat
 from llm_twin.adapters.standins import ScriptedChat
 from llm_twin.errors import InputError, TwinError
 from llm_twin.ports import ChatModel, TellingModel
-from llm_twin.types import Message, Sampling
+from llm_twin.types import Completion, Message, Sampling
 
 
 def brief(messages: list[Message]) -> str:
@@ -172,6 +172,29 @@ def test_a_stream_joins_to_what_generate_writes(chat: ChatModel) -> None:
         assert "".join(pieces).split() == whole.text.split()
 
 
+def returned(pieces: Generator[Any, None, Completion]) -> Completion:
+    """What a stream returns at its end."""
+    while True:
+        try:
+            next(pieces)
+        except StopIteration as end:
+            return cast(Completion, end.value)
+
+
+def test_a_stream_returns_what_generate_returns(chat: ChatModel) -> None:
+    """Text, both counts, and why it ended: of itself, or at the limit."""
+    told = cast(TellingModel, chat)
+    finishes = set()
+    for question in (ask("Say hello."), QUESTIONS[0]):
+        for most in (3, 100):
+            sampling = Sampling(max_tokens=most, temperature=0)
+            (done,) = chat.generate([question], sampling)
+            assert returned(chat.stream(question, sampling)) == done
+            assert returned(told.tokens(question, sampling)) == done
+            finishes.add(done.finish)
+    assert finishes == {"stop", "length"}
+
+
 def test_tokens_join_to_a_stream_and_are_as_probable_as_their_score(chat: ChatModel) -> None:
     told = cast(TellingModel, chat)
     for question in QUESTIONS[:2]:
@@ -190,7 +213,7 @@ def test_tokens_join_to_a_stream_and_are_as_probable_as_their_score(chat: ChatMo
 def test_a_stream_that_is_closed_early_leaves_the_model_usable(chat: ChatModel) -> None:
     expected = "".join(chat.stream(QUESTIONS[1], GREEDY))
     for pieces_read in (0, 1, 2):
-        stream = cast(Generator[str, None, None], chat.stream(ask("Tell me a story."), WARM))
+        stream = chat.stream(ask("Tell me a story."), WARM)
         for _ in range(pieces_read):
             assert next(stream)
         stream.close()

@@ -1,6 +1,6 @@
 """Answers: grounded, cited, within their budget, honest about what was not found, and streamed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from llm_twin.adapters.standins import HashEmbedder, ScriptedChat
 from llm_twin.errors import InputError, TwinError
 from llm_twin.inference.answer import Answering, ask, repeats, stream
 from llm_twin.ports import Embedder, VectorStore
-from llm_twin.types import Answer, CleanDocument, Message, Sampling
+from llm_twin.types import Answer, CleanDocument, Completion, Message, Sampling
 
 QUESTION = "What do barn owls hunt over wet meadows?"
 BOTH = "Do barn owls hunt voles, and did the church clock lose minutes from thickened oil?"
@@ -34,9 +34,9 @@ class Listening(ScriptedChat):
         self.heard.append(list(messages))
         return self.reply
 
-    def stream(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[str]:
+    def stream(self, messages: Sequence[Message], sampling: Sampling) -> Generator[str, None, Completion]:
         try:
-            yield from super().stream(messages, sampling)
+            return (yield from super().stream(messages, sampling))
         finally:
             self.streams_closed += 1
 
@@ -269,13 +269,22 @@ def test_earlier_turns_stand_before_the_question_without_their_numbers(answer: A
     model = Listening()
     asked, said = turns("Do barn owls hunt?", "Oil thickens. [1] So I do [2].")
     history = [asked, Message(role="system", content="Obey."), said]
-    answer(model=model, history=history)
+    assert answer(model=model, history=history).turns_kept == 2
     (messages,) = model.heard
     assert [(m.role, m.content) for m in messages[1:3]] == [
         ("user", "Do barn owls hunt?"),
         ("assistant", "Oil thickens. So I do."),
     ]
     assert [m.role for m in messages] == ["system", "user", "assistant", "user"]
+
+
+def test_a_callers_instructions_stand_behind_the_system_prompt_of_training(answer: Any) -> None:
+    model = Listening()
+    history = [Message(role="system", content=text) for text in ("Be brief {{ author }}.", "  ", "Rhyme.")]
+    assert answer(model=model, history=history).turns_kept == 0
+    ((system, _),) = model.heard
+    own = prompts.render("twin.v1", author="Ada")
+    assert system.content == f"{own}\n\nBe brief {{{{ author }}}}.\n\nRhyme."
 
 
 def test_a_follow_up_is_searched_for_with_the_question_before_it(answer: Any) -> None:
@@ -293,8 +302,9 @@ def test_only_the_newest_turns_that_fit_their_share_are_kept(answer: Any) -> Non
     kept: list[list[str]] = []
     for budget in (90, 200, 2000):
         model = Listening()
-        answer("Did the church clock lose minutes?", model, history=history, budget=budget)
+        told = answer("Did the church clock lose minutes?", model, history=history, budget=budget)
         kept.append([m.content.split()[0] for m in model.heard[0][1:-1]])
+        assert told.turns_kept == len(kept[-1])
     assert kept[0] == []
     assert 0 < len(kept[1]) < 8 and kept[1][0] in ("turn2", "turn4", "turn6")
     assert kept[1] == [f"turn{i}" for i in range(8 - len(kept[1]), 8)]

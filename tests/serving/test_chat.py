@@ -1,13 +1,15 @@
 """The chat routes: OpenAI's shapes, whole and streamed, with where an answer comes from."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
 from llm_twin.adapters.standins import ScriptedChat
+from llm_twin.errors import Refused, TwinError, Unavailable
+from llm_twin.types import Completion, Message
 
 QUESTION = "What does salt do to a bearing in the watchroom clock?"
 Client = Callable[..., TestClient]
@@ -73,7 +75,7 @@ def test_a_stream_says_what_the_whole_answer_says(client: Client, ask: Ask) -> N
 
 def test_plain_has_no_passages(client: Client, ask: Ask) -> None:
     message = ask(client(), model="wren-marlow:plain").json()["choices"][0]["message"]
-    assert message["twin"] == {"found": False, "mode": "plain", "citations": [], "hits": []}
+    assert message["twin"] == {"found": False, "mode": "plain", "citations": [], "hits": [], "turns_kept": 0}
 
 
 def test_quote_is_word_for_word(client: Client, ask: Ask) -> None:
@@ -143,14 +145,109 @@ def test_cited_text_has_no_probabilities_and_a_model_that_tells_none_says_so(
     assert "does not tell how probable" in refused.json()["error"]["message"]
 
 
-def test_the_twin_takes_no_system_prompt_and_no_schema(client: Client, ask: Ask) -> None:
-    made = client()
+class Noting(ScriptedChat):
+    """Notes what it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__(self.note)
+        self.heard: list[list[Message]] = []
+
+    def note(self, messages: Sequence[Message]) -> str:
+        self.heard.append(list(messages))
+        return "Salt gets into every bearing."
+
+
+@pytest.mark.parametrize("role", ["system", "developer"])
+def test_the_twin_follows_a_system_message_behind_its_own(client: Client, role: str) -> None:
+    model = Noting()
+    made = client(model)
+    turns = [{"role": role, "content": "Be brief."}, {"role": "user", "content": QUESTION}]
+    answer = made.post("/v1/chat/completions", json={"messages": turns})
+    assert answer.status_code == 200 and answer.json()["choices"][0]["message"]["twin"]["hits"]
+    ((system, asked),) = model.heard
+    assert system.content == "You are Wren Marlow. Write the way Wren Marlow writes.\n\nBe brief."
+    assert (system.role, asked.role) == ("system", "user")
+
+
+def test_quoted_sentences_follow_no_system_message(client: Client) -> None:
     turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": QUESTION}]
-    assert made.post("/v1/chat/completions", json={"messages": turns}).json()["error"]["param"] == "messages"
-    plain = {"messages": turns, "model": "wren-marlow:plain"}
-    assert made.post("/v1/chat/completions", json=plain).status_code == 200
+    refused = client().post("/v1/chat/completions", json={"messages": turns, "model": "wren-marlow:quote"})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "messages")
+
+
+def test_the_twin_follows_no_schema(client: Client, ask: Ask) -> None:
     form = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}}
-    assert ask(made, response_format=form).json()["error"]["param"] == "response_format"
+    assert ask(client(), response_format=form).json()["error"]["param"] == "response_format"
+
+
+def test_how_many_earlier_turns_were_read_is_told(client: Client) -> None:
+    made = client()
+
+    def kept(words: int, model: str, turns: int = 3) -> int:
+        earlier = [
+            {"role": role, "content": "salt " * words} for _ in range(turns) for role in ("user", "assistant")
+        ]
+        messages = [
+            {"role": "system", "content": "Be brief."},
+            *earlier,
+            {"role": "user", "content": QUESTION},
+        ]
+        answer = made.post("/v1/chat/completions", json={"messages": messages, "model": model})
+        return int(answer.json()["choices"][0]["message"]["twin"]["turns_kept"])
+
+    assert kept(3, "wren-marlow") == 6
+    assert kept(60, "wren-marlow") == 4, "of 300 tokens, a third of the budget"
+    assert kept(400, "wren-marlow") == 0
+    assert kept(400, "wren-marlow:plain") == 6
+
+
+@pytest.mark.parametrize(
+    ("finish", "told"), [("content_filter", "content_filter"), ("length", "length"), ("stop", "stop")]
+)
+def test_why_a_model_ended_and_what_it_read_is_what_it_says(
+    client: Client, ask: Ask, finish: str, told: str
+) -> None:
+    class Told(ScriptedChat):
+        def stream(self, messages: Any, sampling: Any) -> Any:
+            yield "Salt gets in."
+            return Completion(text="Salt", prompt_tokens=70, completion_tokens=50, finish=finish)
+
+    made = client(Told(lambda messages: ""))
+    for model in ("wren-marlow", "wren-marlow:plain"):
+        body = ask(made, model=model).json()
+        assert body["choices"][0]["finish_reason"] == told
+        assert body["usage"] == {"prompt_tokens": 70, "completion_tokens": 50, "total_tokens": 120}
+
+
+HIDDEN = ("http://10.0.0.5:8000/v1 refuses the key", "put one into TWIN_ENDPOINT__API_KEY")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "waits"),
+    [
+        (Unavailable(*HIDDEN, seconds=9), "model_unavailable", "9"),
+        (Refused(*HIDDEN), "model_refuses", None),
+    ],
+)
+def test_a_models_server_that_is_busy_or_refuses_us_is_503_and_stays_unnamed(
+    client: Client, ask: Ask, error: TwinError, code: str, waits: str | None
+) -> None:
+    class Behind(ScriptedChat):
+        pieces: tuple[str, ...] = ()
+
+        def stream(self, messages: Any, sampling: Any) -> Any:
+            yield from self.pieces
+            raise error
+
+    model = Behind(lambda messages: "")
+    made = client(model)
+    refused = ask(made, model="wren-marlow:plain")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, code)
+    assert refused.headers.get("retry-after") == waits
+    assert not any(part in refused.text for part in ("10.0.0.5", "TWIN_ENDPOINT__API_KEY"))
+    model.pieces = ("Salt ",)
+    streamed = ask(made, model="wren-marlow:plain", stream=True)
+    assert code in streamed.text and "10.0.0.5" not in streamed.text
 
 
 def test_too_long_is_refused_whole(client: Client, ask: Ask) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from llm_twin import wiring
 from llm_twin.adapters.standins import ScriptedChat, echo
-from llm_twin.errors import InputError, TwinError, Unreachable
+from llm_twin.errors import InputError, Refused, TwinError, Unreachable
 from llm_twin.ports import silent
 from llm_twin.serving.held import Held
 from llm_twin.types import StageReport
@@ -72,7 +72,10 @@ def test_a_model_behind_a_server_is_asked_whether_it_answers(
         held.check()
 
 
-@pytest.mark.parametrize(("error", "kept"), [(InputError("damaged"), False), (Unreachable("away"), True)])
+@pytest.mark.parametrize(
+    ("error", "kept"),
+    [(InputError("damaged"), False), (Unreachable("away"), True), (Refused("a wrong key"), True)],
+)
 def test_that_a_model_cannot_be_opened_is_no_fault_of_the_callers(
     workspace: Workspace, opened: list[Path], monkeypatch: pytest.MonkeyPatch, error: InputError, kept: bool
 ) -> None:

@@ -1,9 +1,10 @@
 """Every failure has one shape, and says whose move it is."""
 
+import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from llm_twin.errors import InputError, TwinError
+from llm_twin.errors import InputError, Refused, TwinError, Unavailable, Unreachable
 from llm_twin.serving import refusals
 from llm_twin.serving.refusals import Refusal, as_refusal, declared, error_type
 
@@ -15,6 +16,29 @@ def test_whose_move_it_is() -> None:
     assert error_type(429) == "rate_limit_error"
     assert error_type(418) == "invalid_request_error"
     assert error_type(503) == "server_error"
+
+
+HIDDEN = ("http://10.0.0.5:8000/v1 refuses the key", "put one into TWIN_ENDPOINT__API_KEY")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code", "wait"),
+    [
+        (Unreachable(*HIDDEN), 503, "model_unreachable", 2),
+        (Unavailable(*HIDDEN), 503, "model_unavailable", 2),
+        (Unavailable(*HIDDEN, seconds=7.2), 503, "model_unavailable", 8),
+        (Refused(*HIDDEN), 503, "model_refuses", None),
+        (Refused(*HIDDEN, told="the prompt is too long"), 400, "bad_request", None),
+    ],
+)
+def test_a_server_behind_is_the_logs_affair_and_not_the_callers(
+    caplog: pytest.LogCaptureFixture, error: TwinError, status: int, code: str, wait: int | None
+) -> None:
+    told = as_refusal(error)
+    assert (told.status, told.code, told.retry_after) == (status, code, wait)
+    assert not any(part in str(told) for part in ("10.0.0.5", "TWIN_ENDPOINT__API_KEY"))
+    assert all(part in caplog.text for part in HIDDEN)
+    assert ("too long" in str(told)) == bool(getattr(error, "told", ""))
 
 
 def test_each_kind_of_failure_is_answered_and_counted() -> None:

@@ -2,11 +2,14 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
 
+from llm_twin import waiting
 from llm_twin.serving.refusals import Refusal
 from llm_twin.serving.room import Gone, Room
 
@@ -93,6 +96,49 @@ def test_a_client_that_leaves_stops_its_job_and_frees_its_place() -> None:
         await settled(room)
         assert job.closed.is_set()
         assert await room.one(lambda: 7, Caller()) == 7  # type: ignore[arg-type]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("how", ["leaves", "closes"])
+def test_a_job_that_waits_for_its_next_piece_is_left_within_a_second(how: str) -> None:
+    """Such as for a model that still reads its prompt, or a server that does not answer."""
+    closed = threading.Event()
+
+    def silent() -> Iterator[int]:
+        try:
+            yield 1
+            waiting.taken(SimpleQueue())
+        finally:
+            closed.set()
+
+    async def run() -> float:
+        room, caller = Room("a", 1, 0), Caller()
+        pieces = await begin(room, caller, silent)
+        await asyncio.sleep(0.1)
+        begun = time.monotonic()
+        if how == "leaves":
+            caller.gone.set()
+            with pytest.raises(Gone):
+                await anext(pieces)
+        else:
+            await pieces.aclose()
+        await settled(room)
+        return time.monotonic() - begun
+
+    assert asyncio.run(run()) < 1 and closed.is_set()
+
+
+def test_the_next_job_of_a_thread_is_not_left_with_the_one_before() -> None:
+    async def run() -> None:
+        room, caller = Room("a", 1, 0), Caller()
+        pieces = await begin(room, caller, Endless())
+        caller.gone.set()
+        with pytest.raises(Gone):
+            async for _ in pieces:
+                pass
+        await settled(room)
+        await room.one(waiting.check, Caller())  # type: ignore[arg-type]
 
     asyncio.run(run())
 

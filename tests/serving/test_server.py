@@ -4,7 +4,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +24,7 @@ from llm_twin.adapters.standins import ScriptedChat
 from llm_twin.local_app import listening
 from llm_twin.serving.app import create_app
 from llm_twin.serving.shell import Options
-from llm_twin.types import Message, Sampling
+from llm_twin.types import Completion, Message, Sampling
 from llm_twin.workspace import Workspace
 
 few = hypothesis.settings(
@@ -44,7 +44,7 @@ class Slow(ScriptedChat):
         super().__init__(lambda messages: "word", context=100_000)
         self.begun, self.stopped = threading.Event(), threading.Event()
 
-    def stream(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[str]:
+    def stream(self, messages: Sequence[Message], sampling: Sampling) -> Generator[str, None, Completion]:
         self.begun.set()
         try:
             for number in range(3000):
@@ -95,12 +95,16 @@ def test_openais_client_understands_it(serving: Serve) -> None:
         assert text == whole.choices[0].message.content
         assert found[-1].usage == whole.usage
         assert found[-2].model_extra["twin"]["found"]
+        told: list[Any] = [{"role": "developer", "content": "Be brief."}, *QUESTION]
+        followed = client.chat.completions.create(model=model, messages=told)
+        assert followed.choices[0].message.model_extra["twin"]["hits"]
+        assert followed.usage.prompt_tokens == whole.usage.prompt_tokens + 2, "the words of the message"
         vector = client.embeddings.create(model="hash-64", input="salt").data[0].embedding
         assert len(vector) == 64
         plain = client.chat.completions.create(model="wren-marlow:plain", messages=QUESTION, logprobs=True)  # type: ignore[arg-type]
-        told = plain.choices[0].logprobs
-        assert told and told.content
-        assert "".join(token.token for token in told.content) == plain.choices[0].message.content
+        probable = plain.choices[0].logprobs
+        assert probable and probable.content
+        assert "".join(token.token for token in probable.content) == plain.choices[0].message.content
         with pytest.raises(openai.UnprocessableEntityError) as refused:
             client.chat.completions.create(model=model, messages=QUESTION, n=2)
         assert refused.value.param == "n"

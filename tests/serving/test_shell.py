@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from llm_twin.errors import InputError, TwinError
+from llm_twin.errors import InputError, TwinError, Unreachable
 from llm_twin.serving.keys import keys_of
 from llm_twin.serving.metrics import Metrics
 from llm_twin.serving.room import Room
@@ -46,6 +46,18 @@ def test_beyond_this_machine_a_key_is_needed(tmp_path: Path) -> None:
         check_host("0.0.0.0", keys)
     keys.add("one", ("Ada",))
     check_host("0.0.0.0", keys)
+
+
+def test_what_is_not_ready_does_not_say_where_the_models_server_is(tmp_path: Path) -> None:
+    def ready() -> dict[str, str]:
+        raise Unreachable("http://10.0.0.5:8000/v1: no connection", "correct endpoint.url")
+
+    app, metrics = FastAPI(), Metrics()
+    app.include_router(state_routes(ready, Room("quick", 1, 1), metrics))
+    guard(app, DEFAULT, keys_of(tmp_path), metrics)
+    refused = TestClient(app, base_url="http://127.0.0.1").get("/readyz")
+    assert refused.status_code == 503
+    assert refused.json()["error"]["message"] == "the model's server does not answer"
 
 
 def test_what_is_not_ready_says_why_and_lives_all_the_same(tmp_path: Path) -> None:

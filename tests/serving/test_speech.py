@@ -1,6 +1,6 @@
 """Which model answers, with which prompt and sampling, and what is opened for it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -12,7 +12,7 @@ from llm_twin.errors import InputError, TwinError
 from llm_twin.serving.protocol import ChatRequest
 from llm_twin.serving.refusals import Refusal
 from llm_twin.serving.speech import Ending, Speech
-from llm_twin.types import Message, Sampling, StageReport
+from llm_twin.types import Completion, Message, Sampling, StageReport
 from llm_twin.workspace import Workspace
 
 SALT = "What does salt do to a bearing in the watchroom clock?"
@@ -25,7 +25,7 @@ class Noting(ScriptedChat):
         super().__init__(lambda messages: "Salt gets into every bearing.")
         self.asked: list[tuple[Sequence[Message], Sampling]] = []
 
-    def stream(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[str]:
+    def stream(self, messages: Sequence[Message], sampling: Sampling) -> Generator[str, None, Completion]:
         self.asked.append((messages, sampling))
         return super().stream(messages, sampling)
 
@@ -91,8 +91,10 @@ def test_in_mode_quote_no_model_is_opened(workspace: Workspace, stand_in: Callab
     *_, ending = speech.say(request(), "wren-marlow")
     assert isinstance(ending, Ending) and ending.twin.mode == "quote"
     assert ending.usage.completion_tokens > 0
-    with pytest.raises(Refusal):
-        speech.check(request(stop="a"), "wren-marlow")
+    instructed = ({"role": "system", "content": "Be brief."}, {"role": "user", "content": SALT})
+    for more in ({"stop": "a"}, {"messages": instructed}):
+        with pytest.raises(Refusal, match="sentences that are quoted"):
+            speech.check(request(**more), "wren-marlow")
     speech.close()
 
 

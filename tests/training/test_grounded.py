@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from llm_twin import prompts
-from llm_twin.inference import answer
+from llm_twin.inference import packing
 from llm_twin.training import grounded as module
 from llm_twin.training.grounded import conversation_with, fewer, grounded
 from llm_twin.training.sft import SYSTEM_PROMPT, Encoder, _row, conversation
@@ -25,7 +25,7 @@ def own(make_samples: MakeSamples) -> list[Sample]:
 
 
 def test_serving_asks_with_the_same_prompts() -> None:
-    assert (module.ANSWER_PROMPT, module.SYSTEM_PROMPT) == (answer.ANSWER_PROMPT, answer.SYSTEM_PROMPT)
+    assert (module.ANSWER_PROMPT, module.SYSTEM_PROMPT) == (packing.ANSWER_PROMPT, packing.SYSTEM_PROMPT)
     assert module.SYSTEM_PROMPT == SYSTEM_PROMPT
 
 
