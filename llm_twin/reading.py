@@ -9,22 +9,30 @@ from llm_twin.types import CleanDocument, Document, Sample, Skipped
 from llm_twin.workspace import Workspace
 
 
-def read_documents(workspace: Workspace) -> list[Document]:
-    """Current documents of all authors; raises InputError when nothing was collected."""
+def read_documents(workspace: Workspace, author: str | None = None) -> list[Document]:
+    """Current documents, ordered by id: all authors', or those of `author`, who may have none.
+
+    Raises InputError when nothing was collected.
+    """
     if not workspace.documents.exists():
         raise InputError(f"{workspace.home} holds no documents", "collect some: twin collect ./my-articles")
     with closing(wiring.open_documents(workspace)) as store:
-        documents = list(store.documents())
-    if not documents:
+        documents = list(store.documents(author))
+    if not documents and author is None:
         raise InputError(f"{workspace.home} holds no documents", "collect some: twin collect ./my-articles")
     return documents
 
 
-def clean_documents(workspace: Workspace) -> tuple[list[CleanDocument], tuple[Skipped, ...]]:
-    """All authors' documents, cleaned. Cleaning takes a second, so its result is made anew and never stored."""
+def clean_documents(
+    workspace: Workspace, author: str | None = None
+) -> tuple[list[CleanDocument], tuple[Skipped, ...]]:
+    """What `read_documents` gives, cleaned; each author's is cleaned alone, so it is the same with others or without.
+
+    Cleaning takes a second, so its result is made anew and never stored.
+    """
     from llm_twin.features.clean import clean
 
-    cleaned = clean(read_documents(workspace))
+    cleaned = clean(read_documents(workspace, author))
     return list(cleaned.documents), cleaned.skipped
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from llm_twin.files import write_json, write_lines, write_text
+from llm_twin.files import add_line, write_json, write_lines, write_text
 
 
 def test_text_comes_back_as_written_in_folders_made_on_the_way(tmp_path: Path) -> None:
@@ -30,6 +30,20 @@ def test_lines_end_with_a_line_break_each(tmp_path: Path) -> None:
     assert (tmp_path / "l").read_text() == "0\n1\n2\n"
     write_lines(tmp_path / "l", [])
     assert (tmp_path / "l").read_text() == ""
+
+
+def test_lines_are_added_and_the_file_is_private_from_the_first(tmp_path: Path) -> None:
+    path = tmp_path / "l"
+    for line in ("a", "ä"):
+        add_line(path, line, 0o600)
+    assert path.read_bytes().decode() == "a\nä\n"
+    write_lines(tmp_path / "whole", ["a"], 0o600)
+    for each in tmp_path.iterdir():
+        assert each.stat().st_mode & 0o777 == 0o600
+    write_text(tmp_path / "open", "a")
+    umask = os.umask(0)
+    os.umask(umask)
+    assert (tmp_path / "open").stat().st_mode & 0o777 == 0o666 & ~umask
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])

@@ -30,6 +30,7 @@ PAGE = Path(__file__).parents[1] / "web" / "app"
 """The page's own files, served at `/` where the folder is there."""
 QUICK_JOBS = 4
 """Searches and the like that run at once, beside the models."""
+VOICES_WAITING = 16
 
 
 def create_app(
@@ -44,9 +45,10 @@ def create_app(
     metrics, speech = Metrics(), Speech(workspace, options.mode, progress)
     queue, settings = wiring.open_queue(workspace), workspace.settings.jobs
     errands = Errands(speech, keys, wiring.open_post(workspace))
-    rooms = (
+    rooms = chat, quick, voice = (
         Room("chat", options.max_concurrent, options.queue),
         Room("quick", QUICK_JOBS, options.queue),
+        Room("voice", 1, VOICES_WAITING),  # who waits for the verifier to be fitted takes nobody's place
     )
     app = FastAPI(
         title=f"The twin of {speech.author}",
@@ -57,13 +59,13 @@ def create_app(
     )
     for room in rooms:
         metrics.watch(room)
-    chat, quick = rooms
+    metrics.watch_jobs(queue)
     journal = Journal(workspace.home / "feedback.jsonl", Feedback)
     app.include_router(chat_routes(speech, chat, metrics))
     app.include_router(
         library_routes(Library(workspace), speech.store, speech.embedder, speech.author, quick)
     )
-    app.include_router(opinion_routes(speech, journal, Verdicts(workspace), quick))
+    app.include_router(opinion_routes(speech, journal, Verdicts(workspace), quick, voice))
     app.include_router(job_routes(Desk(queue, errands, speech, settings), speech, quick))
     app.include_router(trace_routes(speech.traces))
     app.include_router(record_routes(Records(workspace), quick))

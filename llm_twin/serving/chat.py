@@ -1,9 +1,9 @@
-"""POST /v1/chat/completions and GET /v1/models: OpenAI's protocol, with `twin` for where an answer comes from."""
+"""/v1/chat/completions and /v1/models: OpenAI's protocol, with `twin` for where an answer comes from."""
 
 import json
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 from typing import Annotated, Any, Protocol
 
@@ -62,6 +62,14 @@ def chat_routes(speech: Voice, room: Room, metrics: Metrics) -> APIRouter:
         """The models that may be asked; the first is the default."""
         return ModelList(data=tuple(speech.models(seen)))
 
+    @router.get("/v1/models/{model_id:path}", responses=declared(404), tags=["chat"])
+    async def one(model_id: str, seen: Seen) -> Model:
+        """One of them."""
+        found = next((each for each in speech.models(seen) if each.id == model_id), None)
+        if found is None:
+            raise Refusal(404, f"there is no model {model_id!r}", "model_not_found", "model_id")
+        return found
+
     @router.post(
         "/v1/chat/completions",
         response_model=ChatResponse,
@@ -72,13 +80,12 @@ def chat_routes(speech: Voice, room: Room, metrics: Metrics) -> APIRouter:
         """An answer, whole or streamed as server-sent events."""
         model = speech.known(asked.model, seen)
         speech.check(asked, model)
-        said = metrics.timed(room.pieces(lambda: speech.say(asked, model, owner), request))
+        said = metrics.timed(room.pieces(lambda: metrics.heard(speech.say(asked, model, owner)), request))
         first = await anext(said)  # what is refused is refused before a stream begins
         if not asked.stream:
             return await _whole(model, first, said, told=bool(asked.logprobs))
-        chunks = _chunks(
-            model, first, said, usage=bool(asked.stream_options and asked.stream_options.include_usage)
-        )
+        usage = bool(asked.stream_options and asked.stream_options.include_usage)
+        chunks = _chunks(model, first, said, usage, metrics.failed)
         return StreamingResponse(chunks, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
 
     return router
@@ -105,9 +112,12 @@ async def _whole(model: str, first: Said, said: AsyncGenerator[Said, None], told
 
 
 async def _chunks(
-    model: str, first: Said, said: AsyncGenerator[Said, None], usage: bool
+    model: str, first: Said, said: AsyncGenerator[Said, None], usage: bool, failed: Callable[[str], None]
 ) -> AsyncIterator[str]:
-    """Server-sent events: the role, the text, the end with where it comes from, the usage if asked, [DONE]."""
+    """Server-sent events: the role, the text, the end with where it comes from, the usage if asked, [DONE].
+
+    A failure on the way is the last event, and `failed` is told its code: the status was sent long ago.
+    """
     base = {"id": _name(), "object": "chat.completion.chunk", "created": int(time.time()), "model": model}
     rest = {"usage": None} if usage else {}
     try:
@@ -130,6 +140,7 @@ async def _chunks(
         return
     except (TwinError, Refusal) as error:
         refusal = error if isinstance(error, Refusal) else as_refusal(error)
+        failed(refusal.code)
         detail = ErrorDetail(message=str(refusal), type=error_type(refusal.status), code=refusal.code)
         yield _event(ErrorBody(error=detail).model_dump())
 

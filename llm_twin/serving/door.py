@@ -1,24 +1,27 @@
 """The door of the server, before any route: host, origin, size and key are looked at here, headers put on here.
 
+A body is taken in whole before a route is asked, so that one which is too large or too slow occupies nothing else.
+
 On a loopback address a Host that it was not started under is refused, so a name that was re-pointed at this
 machine is too. A page of another site may send nothing unless its origin is in `[serve] cors`. With keys, every
 path asks for one but those in `open_paths`.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable
 
-from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llm_twin.local_app import HEADERS, LOOPBACK, known_host
 from llm_twin.serving.keys import Keys
-from llm_twin.serving.refusals import refuse
+from llm_twin.serving.refusals import Refusal, refuse
 
 MOST_BYTES = 1 << 20
 """Of a body."""
-_TOO_LARGE = f"a body has at most {MOST_BYTES} bytes"
+BODY_SECONDS = 30
+"""For a body to arrive, from its first byte to its last."""
 _UNFORESEEN = "something failed on this side; the server's log has more"
 _LOG = logging.getLogger(__name__)
 _WRITING = ("POST", "PUT", "PATCH", "DELETE")
@@ -26,7 +29,8 @@ _WRITING = ("POST", "PUT", "PATCH", "DELETE")
 
 class Door:
     """Middleware that refuses what should not come in. `answered` is told the route and status of each response,
-    `failed` the code of a failure that nobody foresaw, which is logged and answered with 500.
+    `failed` the code of each refusal of its own and of each failure that nobody foresaw, which is logged and answered
+    with 500.
     """
 
     def __init__(
@@ -63,74 +67,103 @@ class Door:
                 message = {**message, "headers": [*told, *extra]}
             await send(message)
 
-        refusal = self._refusal(scope)
         try:
-            await (refusal or self.app)(scope, _limited(receive), guarded)
+            await self._let_in(scope, receive, guarded)
         except Exception:
+            self.failed("unforeseen")
             if begun:  # too late to say so in an answer
                 raise
             _LOG.exception("%s %s failed", scope["method"], _route(scope))
-            self.failed("unforeseen")
             await refuse(500, _UNFORESEEN, "unforeseen")(scope, receive, guarded)
 
-    def _refusal(self, scope: Scope) -> Response | None:
+    async def _let_in(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            self._check(scope)
+            given = await _whole(receive)
+        except Refusal as refusal:
+            self.failed(refusal.code)
+            await _told(refusal)(scope, receive, send)
+            return
+        if given is not None:  # else the client has gone
+            await self.app(scope, given, send)
+
+    def _check(self, scope: Scope) -> None:
+        """Raise Refusal for what may not come in; what it may see is in the scope's state then."""
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        return (
-            self._wrong_host(scope)
-            or (_too_large() if _length(headers) > MOST_BYTES else None)
-            or self._wrong_origin(scope, headers)
-            or self._wrong_key(scope, headers)
-        )
+        self._check_host(scope)
+        if _length(headers) > MOST_BYTES:
+            raise _too_large()
+        self._check_origin(scope, headers)
+        self._check_key(scope, headers)
 
-    def _wrong_host(self, scope: Scope) -> Response | None:
+    def _check_host(self, scope: Scope) -> None:
         hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
-        if len(hosts) == 1 and (self.host not in LOOPBACK or known_host(hosts[0], self.host)):
-            return None
-        return refuse(421, "this address is not served here", "wrong_host")
+        if len(hosts) != 1 or (self.host in LOOPBACK and not known_host(hosts[0], self.host)):
+            raise Refusal(421, "this address is not served here", "wrong_host")
 
-    def _wrong_origin(self, scope: Scope, headers: dict[str, str]) -> Response | None:
+    def _check_origin(self, scope: Scope, headers: dict[str, str]) -> None:
         if scope["method"] not in _WRITING:
-            return None
+            return
         origin, own = headers.get("origin"), headers["host"]
         if origin is not None and origin not in (f"http://{own}", f"https://{own}", *self.cors):
-            return refuse(403, "requests from another site's page are not taken", "wrong_origin")
+            raise Refusal(403, "requests from another site's page are not taken", "wrong_origin")
         if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            return refuse(415, "the body must be application/json", "wrong_content_type")
-        return None
+            raise Refusal(415, "the body must be application/json", "wrong_content_type")
 
-    def _wrong_key(self, scope: Scope, headers: dict[str, str]) -> Response | None:
+    def _check_key(self, scope: Scope, headers: dict[str, str]) -> None:
         scope.setdefault("state", {}).update(authors=None, owner=None)
         if scope["path"] in self.open_paths or _is_preflight(scope, headers) or not self._needs_key():
-            return None
+            return
         scheme, _, token = headers.get("authorization", "").partition(" ")
         key = self.keys.of(token.strip()) if scheme.lower() == "bearer" else None
         if key is None:
-            asked = {"www-authenticate": "Bearer"}
-            return refuse(401, "a key is needed: Authorization: Bearer …", "invalid_api_key", headers=asked)
+            raise Refusal(401, "a key is needed: Authorization: Bearer …", "invalid_api_key")
         scope["state"].update(authors=frozenset(key.authors), owner=key.sha256)
-        return None
 
     def _needs_key(self) -> bool:
         # Wider than this machine one is needed even when the last was removed while the server ran.
         return self.host not in LOOPBACK or self.keys.any()
 
 
-def _limited(receive: Receive) -> Receive:
-    read = 0
+async def _whole(receive: Receive) -> Receive | None:
+    """A Receive that gives the body in one piece; None when the client left. Refusal for one too large or too slow."""
+    body = bytearray()
+    more = True
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    return None
+                body += message.get("body", b"")
+                more = message.get("more_body", False)
+                if len(body) > MOST_BYTES:
+                    raise _too_large()
+    except TimeoutError:
+        raise Refusal(408, f"the body took more than {BODY_SECONDS} seconds", "too_slow") from None
+    return _replayed(bytes(body), receive)
 
-    async def limited() -> Message:
-        nonlocal read
-        message = await receive()
-        read += len(message.get("body", b""))
-        if read > MOST_BYTES:
-            raise HTTPException(413, _TOO_LARGE)  # the one error that the body's reader lets pass
-        return message
 
-    return limited
+def _replayed(body: bytes, rest: Receive) -> Receive:
+    given = False
+
+    async def receive() -> Message:
+        nonlocal given
+        if given:
+            return await rest()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive
 
 
-def _too_large() -> Response:
-    return refuse(413, _TOO_LARGE, "too_large")
+def _told(refusal: Refusal) -> Response:
+    headers = {401: {"www-authenticate": "Bearer"}, 408: {"connection": "close"}}.get(refusal.status)
+    return refuse(refusal.status, str(refusal), refusal.code, headers=headers)
+
+
+def _too_large() -> Refusal:
+    return Refusal(413, f"a body has at most {MOST_BYTES} bytes", "too_large")
 
 
 def _length(headers: dict[str, str]) -> int:

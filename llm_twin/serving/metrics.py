@@ -1,13 +1,17 @@
 """What the server counts, for Prometheus: GET /metrics. Labels are routes, never paths, so they stay few."""
 
+import math
+import os
 import resource
 import time
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Generator, Iterator
+from contextlib import aclosing, suppress
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from llm_twin.errors import TwinError
+from llm_twin.ports import Queue
 from llm_twin.serving.room import Room
 from llm_twin.serving.speech import Ending, Said
 
@@ -27,7 +31,8 @@ class Metrics:
         until_first = "Until the first piece of an answer, waiting included"
         self._first = Histogram("twin_first_token_seconds", until_first, buckets=_FIRST, registry=here)
         self._speed = Histogram("twin_tokens_per_second", "Of one answer", buckets=_SPEED, registry=here)
-        memory = Gauge("twin_resident_memory_bytes", "Resident memory", registry=here)
+        of_all = "Resident memory of this process and of those it started; what they share counts in each"
+        memory = Gauge("twin_resident_memory_bytes", of_all, registry=here)
         memory.set_function(_resident)
 
     def watch(self, room: Room) -> None:
@@ -37,6 +42,11 @@ class Metrics:
         waiting = Gauge(f"twin_{room.name}_waiting", "Jobs that wait for a place", registry=self.registry)
         waiting.set_function(lambda: room.waiting)
 
+    def watch_jobs(self, queue: Queue) -> None:
+        """Tell how many jobs of `queue` wait; NaN where it cannot be asked."""
+        waiting = Gauge("twin_jobs_waiting", "Jobs of /jobs that wait for their turn", registry=self.registry)
+        waiting.set_function(lambda: _queued(queue))
+
     def answered(self, route: str, status: int) -> None:
         """Count a response."""
         self._requests.labels(route, str(status)).inc()
@@ -44,6 +54,23 @@ class Metrics:
     def failed(self, code: str) -> None:
         """Count a refusal or failure."""
         self._errors.labels(code).inc()
+
+    def heard(self, said: Iterator[Said]) -> Iterator[Said]:
+        """The same pieces, as they come from the model; those of an answer that is broken off are counted here.
+
+        Nobody tells how many tokens they were. Each piece counts as one, so at least as many were written.
+        """
+        pieces, ended = 0, False
+        try:
+            for piece in said:
+                ended = isinstance(piece, Ending)
+                pieces += not ended
+                yield piece
+        finally:
+            if isinstance(said, Generator):
+                said.close()
+            if not ended:
+                self._tokens.labels("broken_off").inc(pieces)
 
     async def timed(self, said: AsyncGenerator[Said, None]) -> AsyncGenerator[Said, None]:
         """The same pieces, timed and counted."""
@@ -68,5 +95,27 @@ class Metrics:
             self._speed.observe(ending.usage.completion_tokens / seconds)
 
 
+def _queued(queue: Queue) -> float:
+    try:
+        return sum(job.state == "queued" for job in queue.jobs())
+    except TwinError:
+        return math.nan
+
+
 def _resident() -> float:
-    return float(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
+    """Bytes, of this process and all that descend from it."""
+    children: dict[int, list[int]] = {}
+    for each in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended since
+            fields = (each / "stat").read_text().rpartition(")")[2].split()  # a name may hold spaces
+            children.setdefault(int(fields[1]), []).append(int(each.name))
+    family = [os.getpid()]
+    for process in family:
+        family += children.get(process, [])
+    return sum(map(_pages, family)) * float(_PAGE)
+
+
+def _pages(process: int) -> int:
+    with suppress(OSError):
+        return int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    return 0

@@ -1,6 +1,5 @@
 """POST /feedback keeps what a user thought of an answer; POST /voice tells how much a text sounds like the author."""
 
-import threading
 import uuid
 from datetime import UTC, datetime
 from typing import Literal
@@ -17,6 +16,7 @@ from llm_twin.serving.refusals import Refusal, declared
 from llm_twin.serving.room import Room
 from llm_twin.serving.speech import Speech
 from llm_twin.serving.visitor import Seen, may_see
+from llm_twin.serving.written import Text
 from llm_twin.types import Feedback, Value
 from llm_twin.workspace import Workspace
 
@@ -26,11 +26,11 @@ MOST_CHARACTERS = 100_000
 class FeedbackRequest(Value):
     """The body of POST /feedback: a thumb, a corrected text, or both."""
 
-    model: str = Field(max_length=200)
-    question: str = Field(min_length=1, max_length=MOST_CHARACTERS)
-    answer: str = Field(min_length=1, max_length=MOST_CHARACTERS)
+    model: Text = Field(max_length=200)
+    question: Text = Field(min_length=1, max_length=MOST_CHARACTERS)
+    answer: Text = Field(min_length=1, max_length=MOST_CHARACTERS)
     thumb: Literal["up", "down"] | None = None
-    edit: str | None = Field(None, min_length=1, max_length=MOST_CHARACTERS)
+    edit: Text | None = Field(None, min_length=1, max_length=MOST_CHARACTERS)
 
     @model_validator(mode="after")
     def _says_something(self) -> "FeedbackRequest":
@@ -48,7 +48,7 @@ class FeedbackKept(Value):
 class VoiceRequest(Value):
     """The body of POST /voice."""
 
-    text: str = Field(min_length=1, max_length=MOST_CHARACTERS)
+    text: Text = Field(min_length=1, max_length=MOST_CHARACTERS)
 
 
 class VoiceResponse(Value):
@@ -65,17 +65,16 @@ class VoiceResponse(Value):
 
 
 class Verdicts:
-    """The verifier of the workspace's author, fitted when it is first asked."""
+    """The verifier of the workspace's author, fitted when it is first asked; for one caller at a time."""
 
     def __init__(self, workspace: Workspace) -> None:
-        self._workspace, self._lock = workspace, threading.Lock()
+        self._workspace = workspace
         self._voice: Voice | None = None
 
     def of(self, text: str) -> VoiceResponse:
         """The verdict on a text; raises InputError with too little writing to fit on."""
-        with self._lock:
-            if self._voice is None:
-                self._voice = self._fitted()
+        if self._voice is None:
+            self._voice = self._fitted()
         words, probability, refused = self._voice.of(text)
         return VoiceResponse(
             author=self._workspace.author,
@@ -91,8 +90,10 @@ class Verdicts:
         return voice(*sides(self._workspace, documents, self._workspace.author))
 
 
-def opinion_routes(speech: Speech, journal: Journal[Feedback], verdicts: Verdicts, room: Room) -> APIRouter:
-    """The routes; fitting and file writing are done in `room`."""
+def opinion_routes(
+    speech: Speech, journal: Journal[Feedback], verdicts: Verdicts, room: Room, own: Room
+) -> APIRouter:
+    """The routes. Files are written in `room`; the verifier has `own`, of one place, since fitting it takes long."""
     router = APIRouter()
 
     @router.post("/feedback", status_code=201, responses=declared(404, 413, 429), tags=["opinions"])
@@ -109,7 +110,7 @@ def opinion_routes(speech: Speech, journal: Journal[Feedback], verdicts: Verdict
         if not may_see(seen, speech.author):
             raise Refusal(403, f"this key does not see writing by {speech.author}", "author_not_allowed")
         try:
-            return await room.one(lambda: verdicts.of(asked.text), request)
+            return await own.one(lambda: verdicts.of(asked.text), request)
         except InputError as error:
             raise Refusal(400, f"{error} - {error.way_out}", "cannot_tell") from error
 

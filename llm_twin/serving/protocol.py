@@ -1,14 +1,17 @@
 """The values of OpenAI's chat protocol, as far as they are honoured here; any other field is refused with 422.
 
-`user`, `metadata` and `store` are taken and not kept: they say nothing about the answer. Not covered: tools,
-several choices, the tokens that were not chosen (`top_logprobs`), images and audio.
+A field that cannot be honoured is taken where it asks for nothing (a penalty of 0, no tools), because clients send
+it so. `user`, `metadata` and a message's `name` are taken and not kept: they say nothing about the answer. Not
+covered: tools, several choices, the tokens that were not chosen (`top_logprobs`), images and audio.
 """
 
 import json
+import secrets
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from llm_twin.serving.written import Text, whole
 from llm_twin.types import Citation, Hit, Message, Role, Sampling, Token, Value
 
 MOST_MESSAGES = 64
@@ -16,26 +19,43 @@ MOST_CHARACTERS = 200_000
 """Of all messages together."""
 MOST_STOPS = 4
 MOST_TOKENS = 1_000_000
+_ANY_OBJECT = '{"type": "object", "additionalProperties": true}'
+Nothing = tuple[()] | None
+"""A list that has to be empty."""
 
 
 class TextPart(Value):
     """A part of a message; only text is understood."""
 
     type: Literal["text"]
-    text: str
+    text: Text
 
 
 class ChatMessage(Value):
-    """One turn. `twin` and `refusal` are taken back as they were sent out, and not used."""
+    """One turn. An assistant's may come back as it was sent out, `twin` and its empty fields included; none is used."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | tuple[TextPart, ...]
+    content: Text | tuple[TextPart, ...] | None
+    """None is an assistant's that said nothing."""
+    name: Text | None = None
     refusal: None = None
+    audio: None = None
+    function_call: None = None
+    tool_calls: Nothing = None
+    annotations: Nothing = None
     twin: Any = None
+
+    @field_validator("content")
+    @classmethod
+    def _said(cls, content: Any, turn: ValidationInfo) -> Any:
+        if content is None and turn.data.get("role") != "assistant":
+            raise ValueError("only an assistant's message may say nothing")
+        return content
 
     def plain(self) -> Message:
         """The turn as the models take it."""
-        text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+        given = self.content or ""
+        text = given if isinstance(given, str) else "".join(part.text for part in given)
         role: Role = "system" if self.role == "developer" else self.role
         return Message(role=role, content=text)
 
@@ -50,16 +70,22 @@ class StreamOptions(Value):
 class JsonSchema(Value):
     """A schema that the answer has to follow."""
 
-    name: str = Field(max_length=64)
+    name: Text = Field(max_length=64)
     schema_: dict[str, Any] = Field(alias="schema")
-    description: str | None = None
+    description: Text | None = None
     strict: bool | None = None
+
+    @field_validator("schema_")
+    @classmethod
+    def _written(cls, schema: dict[str, Any]) -> dict[str, Any]:
+        whole(json.dumps(schema, ensure_ascii=False))
+        return schema
 
 
 class ResponseFormat(Value):
-    """Free text, or JSON that follows a schema."""
+    """Free text, any JSON object, or JSON that follows a schema."""
 
-    type: Literal["text", "json_schema"]
+    type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchema | None = None
 
     @model_validator(mode="after")
@@ -70,9 +96,9 @@ class ResponseFormat(Value):
 
 
 class ChatRequest(Value):
-    """The body of POST /v1/chat/completions. What is left out is as twin.toml's `[ask]` says; the seed is then 0."""
+    """The body of POST /v1/chat/completions. What is left out is as twin.toml's `[ask]` says, and the seed is drawn."""
 
-    model: str = Field("", max_length=200)
+    model: Text = Field("", max_length=200)
     """An id of GET /v1/models; empty is the twin."""
     messages: tuple[ChatMessage, ...] = Field(min_length=1, max_length=MOST_MESSAGES)
     temperature: float | None = Field(None, ge=0, le=2)
@@ -80,16 +106,22 @@ class ChatRequest(Value):
     max_tokens: int | None = Field(None, ge=1, le=MOST_TOKENS)
     max_completion_tokens: int | None = Field(None, ge=1, le=MOST_TOKENS)
     seed: int | None = Field(None, ge=0, lt=2**32)
-    stop: str | tuple[str, ...] | None = None
-    stream: bool = False
+    stop: Text | tuple[Text, ...] | None = None
+    stream: bool | None = None
     stream_options: StreamOptions | None = None
     response_format: ResponseFormat | None = None
     n: Literal[1] | None = None
     logprobs: bool | None = None
     top_logprobs: Literal[0] | None = None
-    user: str | None = None
+    frequency_penalty: float | None = Field(None, ge=0, le=0)
+    presence_penalty: float | None = Field(None, ge=0, le=0)
+    logit_bias: dict[str, float] | None = Field(None, max_length=0)
+    tools: Nothing = None
+    tool_choice: Literal["none", "auto"] | None = None
+    parallel_tool_calls: bool | None = None
+    user: Text | None = None
     metadata: dict[str, Any] | None = None
-    store: bool | None = None
+    store: Literal[False] | None = None
 
     @field_validator("stop")
     @classmethod
@@ -127,19 +159,24 @@ class ChatRequest(Value):
         return self.max_completion_tokens or self.max_tokens or default
 
     def sampling(self, default: Sampling) -> Sampling:
-        """How to generate: as asked, and as `default` says where nothing was asked for."""
+        """How to generate: as asked, and as `default` says where nothing was asked for.
+
+        Without a seed one is drawn, so that asking again gives another answer.
+        """
         return Sampling(
             max_tokens=self.most_tokens(default.max_tokens),
             temperature=default.temperature if self.temperature is None else self.temperature,
             top_p=default.top_p if self.top_p is None else self.top_p,
-            seed=self.seed or 0,
+            seed=secrets.randbelow(2**31) if self.seed is None else self.seed,
             json_schema=self.schema_text(),
         )
 
     def schema_text(self) -> str | None:
         """The JSON schema as a model takes it."""
         form = self.response_format
-        return json.dumps(form.json_schema.schema_) if form and form.json_schema else None
+        if form is None or form.type == "text":
+            return None
+        return json.dumps(form.json_schema.schema_) if form.json_schema else _ANY_OBJECT
 
 
 class Usage(Value):

@@ -38,6 +38,7 @@ WORDS = {
     403: "This key may not see that, or the request comes from another site",
     404: "There is no such thing",
     405: "The path does not take this method",
+    408: "The body took too long to arrive",
     409: "It is in no state for that",
     413: "The body is too large",
     415: "The body is not application/json",
@@ -50,6 +51,8 @@ WORDS = {
 _LOG = logging.getLogger(__name__)
 RETRY_AFTER = 2
 """Seconds that a client is asked to wait where something is full or away."""
+_KINDS = ("function-", "tuple[", "constrained-")
+"""How pydantic calls one of several types that a field may have, which is no part of the field's name."""
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
@@ -64,8 +67,8 @@ class Refusal(Exception):
 
 
 def declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The refusals of a route, for /openapi.json."""
-    every = (401, 403, 405, 415, 421, 422, 500, *statuses)
+    """The refusals of a route, for /openapi.json; a body that may be too large (413) may be too slow as well."""
+    every = (401, 403, 405, 415, 421, 422, 500, *statuses, *((408,) if 413 in statuses else ()))
     return {status: {"model": ErrorBody, "description": WORDS[status]} for status in sorted(set(every))}
 
 
@@ -140,9 +143,12 @@ def install(app: FastAPI, count: Callable[[str], None]) -> None:
 
 
 def _first(error: RequestValidationError) -> tuple[str, str | None]:
-    """The first mistake, and the field it is in."""
-    first = error.errors()[0]
-    place = ".".join(str(step) for step in first["loc"][1:])
-    if first["type"] == "extra_forbidden":
+    """The first mistake, and the field it is in. Where a field may have several types, the one that was meant fails
+    farthest inside.
+    """
+    first = max(error.errors(), key=lambda mistake: len(mistake["loc"]))
+    steps = [str(step) for step in first["loc"][1:]]
+    place = ".".join(step for step in steps if not step.startswith(_KINDS))
+    if first["type"] == "extra_forbidden" or first.get("ctx", {}).get("max_length") == 0:
         return f"{place} is not supported", place
     return (f"{place}: {first['msg']}" if place else str(first["msg"])), place or None

@@ -106,8 +106,8 @@ def state_routes(ready: Callable[[], dict[str, str]], room: Room, metrics: Metri
             raise Refusal(503, str(as_refusal(error)), "not_ready") from error
 
     @router.get("/metrics", responses=declared(), response_class=Response)
-    async def told() -> Response:
-        """Counters for Prometheus."""
+    def told() -> Response:
+        """Counters for Prometheus; in a thread, since some are read from files."""
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return router
@@ -117,12 +117,15 @@ def serve(app: FastAPI, host: str, port: int, announce: Callable[[str], None]) -
     """Serve until Ctrl-C; `announce` is told the address. Port 0 takes a free one; InputError for one that is taken."""
     import uvicorn
 
+    from llm_twin.serving.connections import MOST_HEAD_BYTES, Connection
+
     with listening(host, port) as listener:
         reached = f"[{host}]" if ":" in host else host
         announce(f"http://{reached}:{listener.getsockname()[1]}")
         config = uvicorn.Config(
             app,
-            http="h11",
+            http=Connection,
+            h11_max_incomplete_event_size=MOST_HEAD_BYTES,
             ws="none",
             lifespan="on",
             log_config=None,

@@ -13,11 +13,14 @@ from fastapi import APIRouter, Query
 from pydantic import ValidationError
 
 from llm_twin.errors import InputError
-from llm_twin.files import write_lines
+from llm_twin.files import add_line, write_lines
 from llm_twin.inference.tracing import Trace
 from llm_twin.serving.refusals import Refusal, declared
 from llm_twin.serving.visitor import Owner
 from llm_twin.types import Value
+
+_MINE = 0o600
+"""Nobody else on this machine may read what was asked."""
 
 
 class Kept(Trace):
@@ -39,6 +42,8 @@ class Traces:
     def __init__(self, path: Path, most: int) -> None:
         self._path, self._most = path, most
         self._lock = threading.Lock()
+        if path.exists():
+            path.chmod(_MINE)
         lines = path.read_text(encoding="utf-8").splitlines() if most and path.exists() else []
         self._kept = deque(_read(lines, path), maxlen=most)
         self._lines = len(lines)
@@ -50,16 +55,13 @@ class Traces:
         if not self._most:
             return
         kept = Kept(**dict(trace), owner=owner)
+        line = kept.model_dump_json()  # one that cannot be told is not kept either
         with self._lock:
             self._kept.append(kept)
             if self._lines >= 2 * self._most:
                 self._write_anew()
                 return
-            fresh = not self._path.exists()
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(kept.model_dump_json() + "\n")
-            if fresh:
-                self._path.chmod(0o600)
+            add_line(self._path, line, _MINE)
             self._lines += 1
 
     def of(self, owner: str | None) -> list[Trace]:
@@ -69,8 +71,7 @@ class Traces:
         return [Trace(**each.model_dump(exclude={"owner"})) for each in reversed(mine)]
 
     def _write_anew(self) -> None:
-        write_lines(self._path, (each.model_dump_json() for each in self._kept))
-        self._path.chmod(0o600)
+        write_lines(self._path, (each.model_dump_json() for each in self._kept), _MINE)
         self._lines = len(self._kept)
 
 

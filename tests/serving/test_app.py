@@ -18,6 +18,7 @@ Client = Callable[..., TestClient]
 ROUTES = {
     "/v1/chat/completions",
     "/v1/models",
+    "/v1/models/{model_id}",
     "/v1/embeddings",
     "/search",
     "/documents",
@@ -51,7 +52,7 @@ def test_every_route_declares_its_answers_and_refusals(client: Client) -> None:
         for method, operation in methods.items():
             answers = operation["responses"]
             assert {"401", "403", "421", "500"} <= answers.keys(), path
-            assert ("413" in answers) == (method == "post"), path
+            assert ("413" in answers) == ("408" in answers) == (method == "post"), path
             for status in (s for s in answers if s >= "400"):
                 shape = answers[status]["content"]["application/json"]["schema"]["$ref"]
                 assert shape.endswith("/ErrorBody"), (path, status)
@@ -110,7 +111,7 @@ def test_what_was_asked_is_counted(client: Client) -> None:
     assert "twin_first_token_seconds_count 1.0" in told
     assert re.search(r'twin_tokens_total\{kind="completion"\} [1-9]', told)
     assert re.search(r"twin_resident_memory_bytes [1-9]", told)
-    assert "twin_chat_waiting 0.0" in told
+    assert "twin_chat_waiting 0.0" in told and "twin_jobs_waiting 0.0" in told
 
 
 def test_a_failure_of_ours_is_told_in_the_same_shape_and_counted(

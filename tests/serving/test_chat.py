@@ -1,7 +1,7 @@
 """The chat routes: OpenAI's shapes, whole and streamed, with where an answer comes from."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 from llm_twin.adapters.standins import ScriptedChat
 from llm_twin.errors import Refused, TwinError, Unavailable
 from llm_twin.types import Completion, Message
+from llm_twin.workspace import Workspace
 
 QUESTION = "What does salt do to a bearing in the watchroom clock?"
 Client = Callable[..., TestClient]
@@ -36,6 +37,23 @@ def test_models_are_listed_default_first(client: Client) -> None:
     ids = [each["id"] for each in client().get("/v1/models").json()["data"]]
     assert ids[:3] == ["wren-marlow", "wren-marlow:quote", "wren-marlow:plain"]
     assert len(ids) == 4
+
+
+def test_one_model_may_be_asked_for_by_its_name(client: Client) -> None:
+    made = client()
+    rows = made.get("/v1/models").json()["data"]
+    assert [made.get(f"/v1/models/{row['id']}").json() for row in rows] == rows
+    for name in ("nobody", "an/address", ""):
+        refused = made.get(f"/v1/models/{name}", follow_redirects=False)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (404, "model_not_found"), name
+
+
+def test_a_model_with_a_slash_in_its_name_is_found(client: Client, workspace: Workspace) -> None:
+    models = workspace.settings.models.model_copy(update={"chat": "someone/a-model"})
+    workspace.settings = workspace.settings.model_copy(update={"models": models})
+    made = client()
+    assert made.get("/v1/models/someone/a-model").json()["id"] == "someone/a-model"
+    assert made.get("/v1/models/someone%2Fa-model").json()["id"] == "someone/a-model"
 
 
 def test_an_answer_names_its_passages(client: Client, ask: Ask) -> None:
@@ -105,7 +123,7 @@ def test_what_is_not_supported_is_refused(client: Client, ask: Ask) -> None:
     made = client()
     refused = [
         {"n": 2},
-        {"tools": []},
+        {"tools": [{"type": "function", "function": {"name": "f"}}]},
         {"top_logprobs": 3},
         {"logprobs": True, "stop": "a"},
         {"temperature": 9},
@@ -116,6 +134,7 @@ def test_what_is_not_supported_is_refused(client: Client, ask: Ask) -> None:
         response = ask(made, **more)
         assert response.status_code == 422, more
         assert response.json()["error"].keys() == {"message", "type", "param", "code"}
+        assert response.json()["error"]["param"] in {*more, "stop.0", None}, more
     assert ask(made, user="someone", metadata={"a": "b"}, store=False).status_code == 200
 
 
@@ -176,8 +195,9 @@ def test_quoted_sentences_follow_no_system_message(client: Client) -> None:
 
 
 def test_the_twin_follows_no_schema(client: Client, ask: Ask) -> None:
-    form = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}}
-    assert ask(client(), response_format=form).json()["error"]["param"] == "response_format"
+    schema = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}}
+    for form in (schema, {"type": "json_object"}):
+        assert ask(client(), response_format=form).json()["error"]["param"] == "response_format"
 
 
 def test_how_many_earlier_turns_were_read_is_told(client: Client) -> None:
@@ -248,6 +268,30 @@ def test_a_models_server_that_is_busy_or_refuses_us_is_503_and_stays_unnamed(
     model.pieces = ("Salt ",)
     streamed = ask(made, model="wren-marlow:plain", stream=True)
     assert code in streamed.text and "10.0.0.5" not in streamed.text
+
+
+def test_an_answer_that_breaks_off_in_a_stream_is_told_and_counted(
+    client: Client, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = client()
+    failure: Exception = TwinError("the engine died")
+
+    def breaking(self: ScriptedChat, *given: Any) -> Iterator[str]:
+        yield from ("Salt ", "gets ")
+        raise failure
+
+    monkeypatch.setattr(ScriptedChat, "stream", breaking)
+    body = ask(made, model="wren-marlow:plain", stream=True)
+    *_, last = [line.removeprefix("data: ") for line in body.text.splitlines() if line]
+    assert (body.status_code, json.loads(last)["error"]["code"]) == (200, "failed")
+    told = made.get("/metrics").text
+    assert 'twin_errors_total{code="failed"} 1.0' in told
+    assert 'twin_tokens_total{kind="broken_off"} 2.0' in told
+    assert ask(made, model="wren-marlow:plain").status_code == 500
+    assert 'twin_errors_total{code="failed"} 2.0' in made.get("/metrics").text
+    failure = ZeroDivisionError("nobody foresaw this")
+    ask(made, model="wren-marlow:plain", stream=True)
+    assert 'twin_errors_total{code="unforeseen"} 1.0' in made.get("/metrics").text
 
 
 def test_too_long_is_refused_whole(client: Client, ask: Ask) -> None:

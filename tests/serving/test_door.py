@@ -1,5 +1,6 @@
 """Who gets in: host, origin, kind and size of a body, key; and the headers on everything that goes out."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,9 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from llm_twin.serving import door
 from llm_twin.serving.door import MOST_BYTES
-from llm_twin.serving.keys import keys_of
+from llm_twin.serving.keys import Keys, keys_of
 from llm_twin.workspace import Workspace
 
 Client = Callable[..., TestClient]
@@ -49,6 +51,73 @@ def test_a_large_body_is_refused_whether_or_not_it_says_so(client: Client) -> No
             yield body[at : at + 100_000]
 
     assert made.post("/search", content=pieces(), headers=JSON).status_code == 413
+
+
+def test_a_large_body_is_never_handed_on_and_a_slow_one_neither(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "BODY_SECONDS", 0.05)
+    begun: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        begun.append(await receive())
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    def asked(*pieces: tuple[float, bytes, bool]) -> tuple[list[Any], list[str]]:
+        sent, failed, coming = [], [], list(pieces)
+
+        async def receive() -> Any:
+            if not coming:
+                return {"type": "http.disconnect"}
+            wait, body, more = coming.pop(0)
+            await asyncio.sleep(wait)
+            return {"type": "http.request", "body": body, "more_body": more}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        headers = [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")]
+        scope = {"type": "http", "method": "POST", "path": "/", "headers": headers}
+        made = door.Door(
+            app, "127.0.0.1", Keys(Path("none")), (), frozenset(), lambda *_: None, failed.append
+        )
+        asyncio.run(made(scope, receive, send))
+        return sent, failed
+
+    whole = asked((0, b"a", True), (0, b"b", True), (0, b"c", False))
+    assert whole[0][0]["status"] == 200 and whole[1] == []
+    assert begun == [{"type": "http.request", "body": b"abc", "more_body": False}]
+    slow = asked((0.03, b"a", True), (0.03, b"b", True), (0, b"c", False))
+    assert slow[0][0]["status"] == 408 and slow[1] == ["too_slow"]
+    assert (b"connection", b"close") in slow[0][0]["headers"]
+    large = asked((0, b"a" * MOST_BYTES, True), (0, b"b", True), (0, b"c", False))
+    assert large[0][0]["status"] == 413 and large[1] == ["too_large"]
+    assert asked((0, b"a", True)) == ([], []), "who left is told nothing"
+    assert len(begun) == 1
+
+
+def test_what_the_door_refuses_is_counted(client: Client, workspace: Workspace) -> None:
+    made = client()
+    token = {"authorization": "Bearer " + keys_of(workspace.home).add("reader", ("Wren Marlow",))}
+    made.get("/documents")
+    made.get("/healthz", headers={"host": "evil.example"})
+    made.post("/search", json={"query": "a"}, headers={"origin": "null", **token})
+    made.post("/search", content="a", headers={"content-type": "text/plain", **token})
+    made.post("/search", content=b"a" * (MOST_BYTES + 1), headers=JSON | token)
+    told = made.get("/metrics", headers=token).text
+    for code in ("invalid_api_key", "wrong_host", "wrong_origin", "wrong_content_type", "too_large"):
+        assert f'twin_errors_total{{code="{code}"}} 1.0' in told, code
+
+
+def test_damaged_keys_let_nobody_in_and_are_told_in_the_usual_shape(
+    client: Client, workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = client()
+    (workspace.home / "keys.json").write_text("{")
+    response = made.get("/documents")
+    assert (response.status_code, response.json()["error"]["code"]) == (500, "unforeseen")
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert "keys.json is damaged" in caplog.text
+    assert made.get("/healthz").status_code == 200
 
 
 def test_every_answer_carries_the_headers(client: Client) -> None:

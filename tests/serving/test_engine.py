@@ -59,6 +59,13 @@ def test_tokens_are_counted_as_the_model_counts_them(engine: TestClient) -> None
     assert engine.post("/tokenize", json={**ASKED, "model": "other"}).status_code == 404
 
 
+def test_half_a_surrogate_pair_is_refused_before_it_is_counted_or_asked(engine: TestClient) -> None:
+    body = '{"messages": [{"role": "user", "content": "\\ud800"}]}'
+    for path in ("/v1/chat/completions", "/tokenize"):
+        refused = engine.post(path, content=body, headers={"content-type": "application/json"})
+        assert (refused.status_code, refused.json()["error"]["param"]) == (422, "messages.0.content")
+
+
 def test_it_is_alive_ready_and_counts(engine: TestClient) -> None:
     assert engine.get("/healthz").json() == {"status": "alive"}
     assert engine.get("/readyz").json() == {"status": "ready", "index": "none", "twin": "a-twin"}

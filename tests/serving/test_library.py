@@ -3,13 +3,17 @@
 import base64
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
 from llm_twin import pipeline
+from llm_twin.adapters.documents_sqlite import SqliteDocuments
+from llm_twin.adapters.standins import HashEmbedder
 from llm_twin.serving import library
+from llm_twin.serving.keys import keys_of
 from llm_twin.workspace import Workspace
 
 Client = Callable[..., TestClient]
@@ -52,9 +56,9 @@ def test_documents_are_read_again_when_there_are_new_ones_and_not_otherwise(
 ) -> None:
     made = client()
     before = made.get("/documents").json()["total"]
-    reads: list[Workspace] = []
+    reads: list[tuple[Any, ...]] = []
     read = library.clean_documents
-    monkeypatch.setattr(library, "clean_documents", lambda given: reads.append(given) or read(given))
+    monkeypatch.setattr(library, "clean_documents", lambda *given: reads.append(given) or read(*given))
     assert made.get("/documents").json()["total"] == before and reads == []
     (tmp_path / "new.md").write_text("# A new one\n\nI oiled the hinge of the oil store today, at last.\n")
     pipeline.collect(workspace, [(str(tmp_path / "new.md"), None)])
@@ -62,6 +66,36 @@ def test_documents_are_read_again_when_there_are_new_ones_and_not_otherwise(
     assert page["total"] == before + 1 and "A new one" in [each["title"] for each in page["documents"]]
     made.get("/documents")
     assert len(reads) == 1
+
+
+def test_the_store_is_asked_for_the_authors_that_a_key_sees_and_no_others(
+    client: Client, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, asked = client(), []
+    everyone = made.get("/documents?limit=200").json()["documents"]
+    both = {author: author.split()[0] for author in ("Wren Marlow", "Edmund Hale")}
+    tokens = {author: keys_of(workspace.home).add(name, (author,)) for author, name in both.items()}
+    tokens["nobody"] = keys_of(workspace.home).add("nobody", ("Nobody",))
+    tokens["both"] = keys_of(workspace.home).add("both", tuple(both))
+    documents = SqliteDocuments.documents
+
+    def noted(self: SqliteDocuments, author: str | None = None) -> Any:
+        asked.append(author)
+        return documents(self, author)
+
+    monkeypatch.setattr(SqliteDocuments, "documents", noted)
+
+    def seen(who: str) -> Any:
+        head = {"authorization": f"Bearer {tokens[who]}"}
+        return made.get("/documents?limit=200", headers=head).json()["documents"]
+
+    for author in both:
+        assert seen(author) == [each for each in everyone if each["author"] == author] != []
+    assert seen("both") == everyone and seen("nobody") == []
+    assert sorted(asked) == ["Edmund Hale", "Nobody", "Wren Marlow"], "each read once"
+    (tmp_path / "new.md").write_text("# A new one\n\nI oiled the hinge of the oil store today, at last.\n")
+    pipeline.collect(workspace, [(str(tmp_path / "new.md"), None)])
+    assert len(seen("both")) == len(everyone) + 1
 
 
 def test_embeddings_in_both_encodings_are_the_same(client: Client) -> None:
@@ -81,9 +115,41 @@ def test_embeddings_refuse_what_they_cannot_do(client: Client) -> None:
         ({"input": []}, 400),
         ({"input": ""}, 400),
         ({"input": "a " * 1000}, 400),
-        ({"input": ["a"] * 129}, 400),
+        ({"input": ["a"] * 2049}, 400),
         ({"input": "a", "model": "another"}, 404),
-        ({"input": [1, 2]}, 422),
         ({"input": "a", "dimensions": 3}, 422),
+        ({"input": "a", "encoding_format": "int8"}, 422),
     ]:
         assert made.post("/v1/embeddings", json=body).status_code == status, body
+
+
+def test_many_texts_are_embedded_in_batches_and_come_back_in_order(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, sizes = client(), []
+    embed = HashEmbedder.embed
+
+    def noted(self: HashEmbedder, texts: Any, *more: Any) -> Any:
+        sizes.append(len(texts))
+        return embed(self, texts, *more)
+
+    monkeypatch.setattr(HashEmbedder, "embed", noted)
+    texts = [f"salt {number} rust" for number in range(200)]
+    body = {"input": texts, "dimensions": 64, "encoding_format": None, "user": "someone"}
+    told = made.post("/v1/embeddings", json=body).json()
+    assert sizes == [64, 64, 64, 8]
+    assert [each["index"] for each in told["data"]] == list(range(200))
+    assert np.array([each["embedding"] for each in told["data"]], np.float32).tolist() == (
+        embed(HashEmbedder(), texts).tolist()
+    )
+    assert told["usage"] == {"prompt_tokens": 600, "total_tokens": 600}
+    assert (told["object"], told["model"]) == ("list", "hash-64")
+    assert made.post("/v1/embeddings", json={"input": ["a"] * 2048}).status_code == 200
+
+
+def test_token_ids_are_refused_with_the_way_out(client: Client) -> None:
+    made = client()
+    for ids in ([1, 2], [[1, 2], [3]]):
+        refused = made.post("/v1/embeddings", json={"input": ids})
+        assert (refused.status_code, refused.json()["error"]["param"]) == (422, "input")
+        assert "check_embedding_ctx_length=False" in refused.json()["error"]["message"]

@@ -1,6 +1,8 @@
 """Feedback that is kept, and how much a text sounds like the author."""
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,33 @@ def test_voice_gives_a_probability_or_the_reason_for_none(
     assert (short["probability"], short["refused"]) == (None, "it has too few words")
     ((train, held_out),) = fitted
     assert {p.document_id for p in train.author}.isdisjoint(p.document_id for p in held_out.author)
+
+
+def test_while_the_verifier_is_fitted_nothing_else_waits(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go = threading.Event(), threading.Event()
+    fitted = []
+
+    def slowly(*both: object) -> Verifier:
+        fitted.append(both)
+        begun.set()
+        assert go.wait(60)
+        return Verifier()
+
+    monkeypatch.setattr(opinions, "voice", slowly)
+    made = client()
+    with ThreadPoolExecutor(5) as clicks:
+        first = [clicks.submit(made.post, "/voice", json={"text": "a text"}) for _ in range(4)]
+        assert begun.wait(60)
+        try:
+            assert clicks.submit(made.post, "/search", json={"query": "salt"}).result(60).status_code == 200
+            for path in ("/readyz", "/documents"):
+                assert clicks.submit(made.get, path).result(60).status_code == 200
+        finally:
+            go.set()
+        assert [each.result(60).status_code for each in first] == [200] * 4
+    assert len(fitted) == 1
 
 
 def test_voice_says_when_there_is_too_little_to_fit_on(

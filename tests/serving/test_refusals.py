@@ -1,12 +1,16 @@
 """Every failure has one shape, and says whose move it is."""
 
+from typing import Any, Literal
+
 import pytest
 from fastapi import FastAPI
+from pydantic import BaseModel
 from starlette.testclient import TestClient
 
 from llm_twin.errors import InputError, Refused, TwinError, Unavailable, Unreachable
 from llm_twin.serving import refusals
 from llm_twin.serving.refusals import Refusal, as_refusal, declared, error_type
+from llm_twin.serving.written import Text
 
 
 def test_whose_move_it_is() -> None:
@@ -69,6 +73,36 @@ def test_each_kind_of_failure_is_answered_and_counted() -> None:
     assert counted[:3] == ["busy", "bad_request", "invalid_request"]
 
 
+class Part(BaseModel):
+    kind: Literal["text"]
+
+
+class Given(BaseModel):
+    said: Text | tuple[Part, ...] = ""
+    none: tuple[()] = ()
+
+
+def test_a_mistake_is_told_where_it_was_made() -> None:
+    app = FastAPI()
+    refusals.install(app, lambda code: None)
+
+    @app.post("/")
+    def take(given: Given) -> None:
+        return None
+
+    def told(**given: Any) -> tuple[str, str]:
+        error = TestClient(app).post("/", json=given).json()["error"]
+        return error["param"], error["message"]
+
+    assert told(said=[{"kind": "text"}, {"kind": "picture"}]) == (
+        "said.1.kind",
+        "said.1.kind: Input should be 'text'",
+    )
+    assert told(said=5) == ("said", "said: Input should be a valid string")
+    assert told(none=[1]) == ("none", "none is not supported")
+
+
 def test_declared_refusals_are_those_asked_for_and_those_of_the_door() -> None:
     assert {401, 403, 421, 429} <= declared(429).keys()
-    assert 429 not in declared()
+    assert 429 not in declared() and 408 not in declared()
+    assert 408 in declared(413), "where there is a body"

@@ -112,6 +112,33 @@ def test_openais_client_understands_it(serving: Serve) -> None:
             client.chat.completions.create(model="nobody", messages=QUESTION)
 
 
+def test_openais_client_may_send_what_it_usually_sends(serving: Serve) -> None:
+    with serving(ScriptedChat(said)) as url, openai.OpenAI(base_url=f"{url}/v1", api_key="none") as client:
+        names = [each.id for each in client.models.list().data]
+        assert [client.models.retrieve(name).id for name in names] == names
+        neutral: dict[str, Any] = {
+            "frequency_penalty": 0,
+            "presence_penalty": 0,
+            "logit_bias": {},
+            "tools": [],
+            "tool_choice": "none",
+            "parallel_tool_calls": False,
+            "n": 1,
+            "stream": None,
+            "user": "someone",
+            "metadata": {"a": "b"},
+            "store": False,
+            "max_completion_tokens": 50,
+        }
+        first = client.chat.completions.create(model=names[0], messages=QUESTION, **neutral)
+        turns: Any = [*QUESTION, first.choices[0].message.model_dump(), {**QUESTION[0], "name": "ada"}]
+        assert client.chat.completions.create(model=names[0], messages=turns).choices[0].message.content
+        form: Any = {"type": "json_object"}
+        assert client.chat.completions.create(model=names[2], messages=QUESTION, response_format=form)
+        many = client.embeddings.create(model="hash-64", input=["salt"] * 300, dimensions=64)
+        assert len(many.data) == 300 and many.data[299].embedding == many.data[0].embedding
+
+
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_client_that_leaves_stops_the_model(serving: Serve, stream: bool) -> None:
     chat = Slow()
@@ -180,10 +207,23 @@ def test_requests_made_up_from_the_schema_get_declared_answers(serving: Serve) -
         print(f"{called.total()} requests to {len(called)} routes")
 
 
-def test_langchains_client_understands_it(serving: Serve) -> None:
+def test_langchains_client_understands_it(serving: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tiktoken
+    from langchain_core.messages import AIMessage, HumanMessage
     from langchain_openai import ChatOpenAI, OpenAIEmbeddings
     from pydantic import SecretStr
 
+    class Letters:
+        """In the place of a vocabulary that would have to be downloaded."""
+
+        def encode(self, text: str, **more: Any) -> list[int]:
+            return list(map(ord, text))
+
+        def encode_ordinary(self, text: str) -> list[int]:
+            return self.encode(text)
+
+    for name in ("encoding_for_model", "get_encoding"):
+        monkeypatch.setattr(tiktoken, name, lambda model: Letters())
     with serving(ScriptedChat(said)) as url:
         there: dict[str, Any] = {"base_url": f"{url}/v1", "api_key": SecretStr("none")}
         model = ChatOpenAI(model="wren-marlow", temperature=0, **there)
@@ -192,7 +232,19 @@ def test_langchains_client_understands_it(serving: Serve) -> None:
         assert answer.usage_metadata and answer.usage_metadata["output_tokens"] > 0
         pieces = [str(piece.content) for piece in model.stream(QUESTION[0]["content"])]
         assert "".join(pieces) == answer.content
+        turns = [
+            HumanMessage("Why?"),
+            AIMessage(""),
+            HumanMessage("Why?"),
+            answer,
+            HumanMessage("In winter?"),
+        ]
+        assert model.invoke(turns).content
         row = httpx.post(f"{url}/v1/embeddings", json={"input": "salt"}).json()
         embeddings = OpenAIEmbeddings(model=row["model"], check_embedding_ctx_length=False, **there)
-        vectors = embeddings.embed_documents(["salt", "grease"])
-        assert vectors[0] == pytest.approx(row["data"][0]["embedding"], abs=1e-6) and len(vectors) == 2
+        vectors = embeddings.embed_documents(["salt", "grease"] * 200)
+        assert vectors[0] == pytest.approx(row["data"][0]["embedding"], abs=1e-6) and len(vectors) == 400
+        # As it comes it sends token ids of OpenAI's vocabulary: it is told to send texts.
+        unset = OpenAIEmbeddings(model=row["model"], **there)
+        with pytest.raises(openai.UnprocessableEntityError, match="check_embedding_ctx_length=False"):
+            unset.embed_query("salt")

@@ -68,6 +68,29 @@ def test_the_newest_are_kept_and_are_there_after_a_restart(tmp_path: Path) -> No
     assert asked(Traces(path, 2)) == ["19", "18"]
 
 
+def test_what_cannot_be_written_down_is_not_kept_and_breaks_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "traces.jsonl"
+    traces = Traces(path, 3)
+    with pytest.raises(ValueError, match="surrogates"):
+        traces.add(trace("\ud800"), None)
+    assert asked(traces) == [] and not path.exists()
+    traces.add(trace("a"), None)
+    assert asked(traces) == asked(Traces(path, 3)) == ["a"]
+
+
+def test_nobody_else_may_ever_read_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "traces.jsonl"
+    monkeypatch.setattr(Path, "chmod", lambda *given: pytest.fail("it was open until now"))
+    traces = Traces(path, 1)
+    for i in range(3):  # the last writes the file anew
+        traces.add(trace(str(i)), None)
+        assert path.stat().st_mode & 0o777 == 0o600
+    monkeypatch.undo()
+    path.chmod(0o644)
+    Traces(path, 1)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
 def test_none_are_kept_where_none_are_wanted(tmp_path: Path) -> None:
     traces = Traces(tmp_path / "traces.jsonl", 0)
     traces.add(trace("?"), None)

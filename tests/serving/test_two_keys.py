@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 from starlette.testclient import TestClient
 
+from llm_twin.adapters.documents_sqlite import SqliteDocuments
 from llm_twin.adapters.standins import ScriptedChat
 from llm_twin.adapters.vectors_qdrant_edge import QdrantEdgeVectors
 from llm_twin.reading import clean_documents
@@ -21,6 +22,7 @@ from llm_twin.workspace import Workspace
 
 pytestmark = pytest.mark.slow  # they take half a minute together
 AUTHORS = ("Wren Marlow", "Edmund Hale")
+MODELS = ("wren-marlow", "wren-marlow:quote", "wren-marlow:plain", "edmund-hale")
 RUN = 6
 """Words in a row that nobody asked in; questions are shorter, so that an echo is no leak."""
 SETTINGS = hypothesis.settings(
@@ -36,7 +38,7 @@ Call = tuple[str, str, Any]
 
 
 def chat(world: "World", text: str, number: int) -> Call:
-    model = ("", "wren-marlow", "wren-marlow:quote", "wren-marlow:plain", "edmund-hale")[number % 5]
+    model = ("", *MODELS)[number % (1 + len(MODELS))]
     turns = [{"role": "user", "content": text}]
     return "POST", "/v1/chat/completions", {"model": model, "messages": turns, "stream": number % 2 == 1}
 
@@ -57,13 +59,14 @@ def feedback(world: "World", text: str, number: int) -> Call:
 CALLS: dict[str, Callable[["World", str, int], Call]] = {
     "POST /v1/chat/completions": chat,
     "GET /v1/models": lambda w, text, n: ("GET", "/v1/models", None),
+    "GET /v1/models/{model_id}": lambda w, text, n: ("GET", f"/v1/models/{MODELS[n % len(MODELS)]}", None),
     "POST /v1/embeddings": lambda w, text, n: ("POST", "/v1/embeddings", {"input": text}),
     "POST /search": search,
     "GET /documents": lambda w, text, n: ("GET", f"/documents?limit=200&offset={n % 3}", None),
     "GET /documents/{document_id}": lambda w, text, n: ("GET", f"/documents/{w.ids[n % len(w.ids)]}", None),
     "POST /feedback": feedback,
     "POST /voice": lambda w, text, n: ("POST", "/voice", {"text": text}),
-    "POST /render": lambda w, text, n: ("POST", "/render", {"markdown": text}),
+    "POST /render": lambda w, text, n: ("POST", "/render", {"text": text}),
     "POST /jobs": make_job,
     "GET /jobs": lambda w, text, n: ("GET", "/jobs", None),
     "GET /jobs/{job_id}": lambda w, text, n: ("GET", f"/jobs/{w.job(n)}", None),
@@ -125,6 +128,7 @@ class World:
         header = {"authorization": f"Bearer {self.keys[who]}"}
         response = self.client.request(method, path, json=body, headers=header)
         assert response.status_code < 500, response.text
+        assert response.status_code != 422, f"{name} does not take its own body: {response.text}"
         shown = "\n".join(strings(response.text))
         assert not self.foreign[who] & set(ngrams(words(shown), RUN)), f"{name} shows another's words"
         other = AUTHORS[1 - AUTHORS.index(who)]
@@ -212,4 +216,13 @@ def test_without_the_filter_in_the_query_it_is_seen(
         QdrantEdgeVectors, half, lambda self, query, limit, where=None: filtered(self, query, limit, Where())
     )
     with pytest.raises(AssertionError, match="shows another's"):
+        explore(world)
+
+
+def test_without_the_author_in_the_query_documents_are_seen(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents = SqliteDocuments.documents
+    monkeypatch.setattr(SqliteDocuments, "documents", lambda self, author=None: documents(self))
+    with pytest.raises(AssertionError, match=r"GET /documents.* shows another's"):
         explore(world)
