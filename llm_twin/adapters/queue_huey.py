@@ -28,6 +28,7 @@ PAUSES = (5.0, 30.0, 180.0, 1800.0)
 _TELLERS = 4
 """Endings told at a time, so that a receiver that is slow to answer holds up few others."""
 _POLL = 0.5
+_OPEN = ("queued", "running")
 _RECORD, _CANCEL, _TOLD = "job:", "cancel:", "told:"
 _UNFORESEEN = "something failed on this side; the server's log has more"
 _log = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ class HueyQueue:
     def cancel(self, job_id: str) -> Job:
         """Raise a flag that the worker looks at before the job and at each step of it."""
         job = self.job(job_id)
-        if job.state not in ("queued", "running"):
+        if job.state not in _OPEN:
             raise InputError(f"the job has ended: {job.state}", "there is nothing to cancel")
         with self._open():
             self._store.put_data(_CANCEL + job_id, b"1")
@@ -165,10 +166,13 @@ class HueyQueue:
 
         return step
 
-    def _end(self, job_id: str, state: str, error: str = "") -> None:
+    def _end(self, job_id: str, state: str, error: str = "", was: Sequence[str] = _OPEN) -> None:
+        """Unless it was removed, ended or tried again meanwhile."""
         with self._changing:
             job, ended = self._record(job_id), datetime.now(UTC)
-            if job is None or job.ended is not None:  # removed meanwhile, or cancelled before it began
+            if job is None or job.state not in was:
+                return
+            if state == "cancelled" and not self._is_cancelled(job_id):
                 return
             # The debt is noted before the ending: a kill between the two leaves a job that runs again.
             self._store.put_data(_TOLD + job_id, b"owed")
@@ -177,9 +181,7 @@ class HueyQueue:
 
     def _end_unbegun(self, job_id: str) -> None:
         """A queued job that was cancelled ends now, not when its turn comes."""
-        job = self._record(job_id)
-        if job is not None and job.state == "queued" and self._is_cancelled(job_id):
-            self._end(job_id, "cancelled")
+        self._end(job_id, "cancelled", was=("queued",))
 
     # --- what the tellers do ---
 
@@ -217,7 +219,7 @@ class HueyQueue:
             record = self._record(job.id) or job
             if record.state == "running":
                 self._save(record.model_copy(update={"state": "queued"}))
-            if record.state in ("queued", "running") and ("run", job.id) not in known:
+            if record.state in _OPEN and ("run", job.id) not in known:
                 self._run(job.id)
             ended = record.ended.isoformat() if record.ended else ""
             if ended and job.told == "owed" and ("tell", job.id, ended) not in known:
