@@ -196,8 +196,9 @@ def test_quoted_sentences_follow_no_system_message(client: Client) -> None:
 
 def test_the_twin_follows_no_schema(client: Client, ask: Ask) -> None:
     schema = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}}
+    made = client()
     for form in (schema, {"type": "json_object"}):
-        assert ask(client(), response_format=form).json()["error"]["param"] == "response_format"
+        assert ask(made, response_format=form).json()["error"]["param"] == "response_format"
 
 
 def test_how_many_earlier_turns_were_read_is_told(client: Client) -> None:
