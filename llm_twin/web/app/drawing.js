@@ -40,7 +40,7 @@ export function curve(points, what, width) {
     line(high),
     text(left - 6, y(high) + 4, high.toFixed(2), "end"),
     text(left - 6, y(low) + 4, low.toFixed(2), "end"),
-    text(left, 16, many > 1 ? `${what}: each step, and the mean of ${many}` : what),
+    text(left, 16, many > 1 ? `${what}: each step, and the mean of the last ${many}` : what),
     text(left, height - 10, `step ${first}`),
     text(width - right, height - 10, `step ${last}`, "end"),
     ...(many > 1 ? [drawn("path", { d: path(ys), class: "line faint" })] : []),
@@ -56,8 +56,11 @@ function means(values, many) {
   });
 }
 
-/** The class of the colour of the step at `i`. */
-export const colour = (i) => `bar-${i % 6}`;
+/** The class of the colour of the step at `i`: steps of one name have one. */
+export function colour(steps, i) {
+  const names = [...new Set(steps.map(({ name }) => name))];
+  return `bar-${names.indexOf(steps[i].name) % 6}`;
+}
 
 /** Bars one behind the other: what took how long. */
 export function bars(steps, total) {
@@ -65,7 +68,7 @@ export function bars(steps, total) {
   let at = 0;
   const parts = steps.map(({ name, milliseconds }, i) => {
     const long = Math.max(1, (milliseconds / (total || 1)) * width);
-    const bar = drawn("rect", { x: at.toFixed(1), y: 0, width: long.toFixed(1), height: 18, class: `bar ${colour(i)}` });
+    const bar = drawn("rect", { x: at.toFixed(1), y: 0, width: long.toFixed(1), height: 18, class: `bar ${colour(steps, i)}` });
     bar.append(drawn("title", {}, `${name}: ${milliseconds.toFixed(0)} ms`));
     at += long;
     return bar;

@@ -190,10 +190,10 @@ export async function traces(place) {
 
 function trace({ question, time, model, mode, steps, first_token_ms: first, total_ms: total }) {
   const told = [when(time), mode, model, first === null ? "no word came" : `first word after ${first.toFixed(0)} ms`, `${total.toFixed(0)} ms in all`];
-  const rows = steps.map(({ name, milliseconds, said }, i) => [named(name, i), milliseconds.toFixed(1), said]);
+  const rows = steps.map(({ name, milliseconds, said }, i) => [named(name, colour(steps, i)), milliseconds.toFixed(1), said]);
   const more = made("details", {}, made("summary", {}, `${steps.length} steps`), table(["Step", "ms", "What came of it"], rows, `Steps of ${question}`));
   return made("li", { class: "card" }, made("h2", { dir: "auto" }, question), soft(told.filter(Boolean).join(" · ")), bars(steps, total), more);
 }
 
 /** A step's name behind the colour of its bar. */
-const named = (name, i) => made("span", { class: "named" }, made("span", { class: `swatch ${colour(i)}`, "aria-hidden": "true" }), name);
+const named = (name, shade) => made("span", { class: "named" }, made("span", { class: `swatch ${shade}`, "aria-hidden": "true" }), name);

@@ -97,21 +97,31 @@ export function documentText(found, { passage, cited = [] }, link = "") {
   return made("div", {}, line, made("div", { class: "words", dir: "auto" }, ...marked(found.text, passage, cited)));
 }
 
-/** The text cut at the edges of headings, the passage and what is cited, each piece marked as what it is. */
+/** The text cut at the edges of the passage and of what is cited, each piece marked as what it is, headings standing out. */
 function marked(text, passage, cited) {
   const points = Array.from(text);
   const light = passage ? [passage] : [];
   const strong = cited.length ? cited : light;
   const titles = headings(text);
-  const edges = [0, points.length, ...[light, strong, titles].flat(2)].filter((at) => 0 <= at && at <= points.length);
-  const cuts = [...new Set(edges)].sort((a, b) => a - b);
-  return cuts.slice(1).map((end, i) => {
-    const inside = (spans) => spans.some(([from, to]) => from <= cuts[i] && cuts[i] < to);
-    const kinds = [inside(titles) && "heading", inside(light) && (strong === light ? "whole" : "passage")].filter(Boolean).join(" ") || null;
-    const piece = points.slice(cuts[i], end).join("");
-    return inside(strong) ? made("mark", { tabindex: "-1", class: kinds }, piece) : made("span", { class: kinds }, piece);
+  const put = (place) => {
+    const words = points.slice(...place).join("");
+    return within(titles, place) ? made("span", { class: "heading" }, words) : words;
+  };
+  return cuts(0, points.length, [...light, ...strong]).map(([from, to]) => {
+    const words = cuts(from, to, titles).map(put);
+    if (within(strong, [from, to])) return made("mark", { tabindex: "-1", class: strong === light && "whole" }, ...words);
+    return made("span", { class: within(light, [from, to]) && "passage" }, ...words);
   });
 }
+
+/** [from, to] cut wherever one of `spans` begins or ends. */
+function cuts(from, to, spans) {
+  const edges = [from, to, ...spans.flat()].filter((at) => from <= at && at <= to);
+  const sorted = [...new Set(edges)].sort((a, b) => a - b);
+  return sorted.slice(1).map((end, i) => [sorted[i], end]);
+}
+
+const within = (spans, [from]) => spans.some(([start, end]) => start <= from && from < end);
 
 /** The lines of a Markdown text that are headings, outside code between fences. */
 function headings(text) {
