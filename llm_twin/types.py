@@ -193,7 +193,11 @@ class Completion(Value):
 
 
 class Citation(Value):
-    """`[number]` in an answer: the chunk it stands for and where a reader finds it."""
+    """`[number]` in an answer: the chunk it stands for, and the sentences of it that are cited.
+
+    `spans` are theirs in the document's clean text, in its order; `start` is where the first begins, `end` where the
+    last ends. An answer that was kept before they were has none.
+    """
 
     number: int
     chunk_id: str
@@ -202,6 +206,7 @@ class Citation(Value):
     url: str | None
     start: int
     end: int
+    spans: tuple[tuple[int, int], ...] = ()
 
 
 class Answer(Value):

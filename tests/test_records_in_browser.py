@@ -19,6 +19,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 HOSTILE = '<img src=x onerror="window.owned=1"><script>window.owned=1</script>'
+REFUSED = "status of 429"  # by a test: what Chromium says of it is no fault of the page
 SIZES = {"phone": (360, 740), "wide": (1280, 800)}
 SERVE = """
 import json, sys
@@ -113,7 +114,10 @@ def page(browser: Any, url: str, request: pytest.FixtureRequest) -> Iterator[Any
     page = browser.new_page(viewport={"width": width, "height": height})
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda told: wrong.append(told.text) if told.type == "error" else None)
+    page.on(
+        "console",
+        lambda told: wrong.append(told.text) if told.type == "error" and REFUSED not in told.text else None,
+    )
     page.goto(url)
     yield page
     assert page.evaluate("window.owned") is None
@@ -197,6 +201,42 @@ def test_an_answer_leaves_its_steps(page: Any, faults: Callable[[Any], list[str]
     first.locator("summary").click()
     expect(first.get_by_role("cell", name="search", exact=True)).to_be_visible()
     assert faults(page) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern", "press", "then"),
+    [
+        ("Dataset", "**/dataset/samples?*offset=20*", "Show more", "40 of"),
+        ("Traces", "**/traces?*offset=20*", "Show more", "40 of"),
+        ("Reports", "**/against/*", "Compare", "twin_model"),
+    ],
+)
+def test_what_a_button_cannot_do_is_said_and_can_be_tried_again(
+    page: Any, faults: Callable[[Any], list[str]], name: str, pattern: str, press: str, then: str
+) -> None:
+    from playwright.sync_api import expect
+
+    open_(page, name)
+    body = json.dumps({"error": {"message": "full"}})
+    page.route(pattern, lambda route: route.fulfill(status=429, body=body, content_type="application/json"))
+    page.get_by_role("button", name=press).click()
+    expect(page.locator("#record").get_by_role("alert")).to_contain_text("Try again in a moment")
+    assert faults(page) == []
+    page.unroute(pattern)
+    page.get_by_role("button", name=press).click()
+    expect(page.locator("#record")).to_contain_text(then)
+    expect(page.locator("#record").get_by_role("alert")).to_have_count(0)
+
+
+def test_a_run_is_followed_on_when_the_server_was_busy(page: Any, home: Path) -> None:
+    from playwright.sync_api import expect
+
+    (home / "runs" / "sft-going-on" / "trained.json").unlink(missing_ok=True)
+    page.route("**/runs/sft-going-on?*", lambda route: route.fulfill(status=429, body="{}"), times=1)
+    open_(page, "Training")
+    expect(page.locator("#record").get_by_role("alert")).to_contain_text("busy")
+    expect(page.locator("#record article")).to_contain_text("not finished", timeout=20_000)
+    expect(page.locator("#record").get_by_role("alert")).to_have_count(0)
 
 
 @pytest.mark.parametrize("name", ["Traces", "Dataset"])

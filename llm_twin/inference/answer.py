@@ -169,7 +169,7 @@ def _quoted(question: str, hits: Sequence[Hit], embedder: Embedder) -> Iterator[
     text = ""
     for i, quote in enumerate(chosen):
         before = "" if i == 0 else " " if _adjoin(chosen[i - 1], quote) else "\n\n"
-        piece = f"{before}{quote.text} [{sources.number(quote.hit)}]"
+        piece = f"{before}{quote.text} [{sources.number(quote)}]"
         text += piece
         yield piece
     yield _answer(question, text, "quote", sources, hits)

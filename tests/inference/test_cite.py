@@ -34,7 +34,7 @@ def test_a_sentence_is_supported_by_the_passage_that_says_it(sources: Sources) -
         ("The church clock lost 4 minutes every week", "clock"),
     ]:
         found = sources.support(sentence)
-        assert found is not None and found.chunk.id == name
+        assert found is not None and found.hit.chunk.id == name
 
 
 @pytest.mark.parametrize(
@@ -87,8 +87,52 @@ def test_numbers_are_given_in_the_order_of_first_use_and_resolve(sources: Source
     chunk = hit("clock", CLOCK).chunk
     assert first.model_dump(exclude={"number", "chunk_id"}) == {
         "document_id": chunk.document_id, "title": chunk.title, "url": chunk.url,
-        "start": chunk.start, "end": chunk.end,
+        "start": 10, "end": 76, "spans": ((10, 53), (54, 76)),
     }  # fmt: skip
+    assert (second.start, second.end, second.spans) == (10, 56, ((10, 56),))
+
+
+def test_the_sentence_that_a_passage_is_cited_for_is_the_one_that_says_it(
+    hit: MakeHit, embedder: HashEmbedder
+) -> None:
+    """The words of the other sentences stand in the passage too, and the code points before it are counted once."""
+    text = (
+        "# On owls 🦉\n\nI watch the meadows at dusk. Barn owls hunt voles there, in 2019 too.\n\n"
+        "- They listen for the rustle.\n- A pellet has bones."
+    )
+    document = "0123456789" + text
+    for said, where in [
+        ("Barn owls hunt voles in 2019.", ["Barn owls hunt voles there, in 2019 too."]),
+        (
+            "They listen for a rustle. A pellet has bones.",
+            ["- They listen for the rustle.", "- A pellet has bones."],
+        ),
+        ("A pellet has bones. A pellet has bones.", ["- A pellet has bones."]),
+        (
+            "A pellet has bones. I watch meadows at dusk.",
+            ["I watch the meadows at dusk.", "- A pellet has bones."],
+        ),
+    ]:
+        sources = Sources([hit("clock", CLOCK), hit("owls", text)], "?", embedder)
+        assert cited(sources, [said]).count("[1]") == said.count(".")
+        (citation,) = sources.citations()
+        assert [document[start:end] for start, end in citation.spans] == where, said
+        assert (citation.start, citation.end) == (citation.spans[0][0], citation.spans[-1][1])
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=KEEPS)
+@given(
+    parts=st.lists(st.sampled_from(["Owls hunt.", " ", "\n\n", "- Voles", "# Dusk", "🦉", "1.5", "“So.”"]))
+)
+def test_a_cited_span_is_never_blank_and_lies_within_its_passage(
+    hit: MakeHit, embedder: HashEmbedder, parts: list[str]
+) -> None:
+    text = "".join(parts) + "\n\nBarn owls hunt."
+    sources = Sources([hit("owls", text)], "?", embedder)
+    cited(sources, ["Barn owls hunt. Voles. Dusk."])
+    for start, end in (span for citation in sources.citations() for span in citation.spans):
+        assert 10 <= start < end <= 10 + len(text)
+        assert text[start - 10 : end - 10] == text[start - 10 : end - 10].strip() != ""
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ export function answerView(question, answer, changed) {
     async finish() {
       body.setAttribute("aria-busy", "false");
       note.textContent = state(answer);
+      note.className = answer.error ? "trouble" : "soft";
       if (!answer.text) return;
       await rendered(body, answer);
       card.append(opinion(question, answer, changed));

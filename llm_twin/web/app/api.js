@@ -1,6 +1,9 @@
-// The server's routes. Every call gives what was asked for, or throws an Error whose message can be shown.
+// The server's routes. Every call gives what was asked for, or throws an Error whose message says what to do and can
+// be shown; `status` is the server's, where it answered.
 
 const KEY = "twin.key";
+const MOST_LISTED = 200; // documents in one answer
+const BROKEN_OFF = "The answer broke off: the connection was lost. Ask again.";
 
 export const key = () => sessionStorage.getItem(KEY) || "";
 export function setKey(value) {
@@ -19,7 +22,7 @@ async function call(path, body, signal) {
     if (error.name === "AbortError") throw error;
     throw new Error("The server does not answer. Is `twin serve` still running?");
   }
-  if (!response.ok) throw new Error(await reason(response));
+  if (!response.ok) throw Object.assign(new Error(await reason(response)), { status: response.status });
   return response;
 }
 
@@ -27,15 +30,22 @@ async function reason(response) {
   if (response.status === 401) return "This server asks for a key: put it into the settings.";
   if (response.status === 429) return "The twin is busy with other questions. Try again in a moment.";
   const said = await response.json().catch(() => ({}));
-  return said.error?.message || `The server refused this (${response.status}).`;
+  return said.error?.message || `The server refused this (${response.status}). What it printed where it runs may say why.`;
 }
 
-const json = async (...given) => (await call(...given)).json();
+async function json(...given) {
+  const response = await call(...given);
+  try {
+    return await response.json();
+  } catch {
+    throw new Error("The server's answer broke off. Try again.");
+  }
+}
 
 export const models = () => json("v1/models");
 export const documents = (limit, offset) => json(`documents?limit=${limit}&offset=${offset}`);
 export const document_ = (id) => json(`documents/${encodeURIComponent(id)}`);
-export const search = (query, limit = 10) => json("search", { query, limit });
+export const search = (query, author, limit = 10) => json("search", { query, author, limit });
 export const feedback = (given) => json("feedback", given);
 export const voice = (text) => json("voice", { text });
 export const dataset = () => json("dataset");
@@ -47,6 +57,16 @@ export const reports = () => json("reports");
 export const compare = (a, b) => json(`reports/${encodeURIComponent(a)}/against/${encodeURIComponent(b)}`);
 export const traces = (limit, offset) => json(`traces?limit=${limit}&offset=${offset}`);
 export const render = async (text) => (await json("render", { text })).html;
+
+/** The lines of all documents that may be seen. */
+export async function everyDocument() {
+  const found = [];
+  for (;;) {
+    const page = await documents(MOST_LISTED, found.length);
+    found.push(...page.documents);
+    if (!page.documents.length || found.length >= page.total) return found;
+  }
+}
 
 /** Show a report in a tab of its own; where a key is needed, which a tab does not send, save it as a file. */
 export async function openReport(id) {
@@ -73,7 +93,7 @@ export async function* chat(request, signal) {
     if (choice?.delta?.content) yield { text: choice.delta.content };
     if (twin) yield { twin };
   }
-  throw new Error("The answer broke off: the connection was lost.");
+  throw new Error(BROKEN_OFF);
 }
 
 /** The data of server-sent events. */
@@ -82,7 +102,7 @@ async function* events(stream) {
   let pending = "";
   try {
     for (;;) {
-      const { done, value } = await reader.read();
+      const { done, value } = await reader.read().catch(broken);
       if (done) return;
       pending += value.replaceAll("\r", "");
       const whole = pending.split("\n\n");
@@ -92,6 +112,10 @@ async function* events(stream) {
   } finally {
     reader.cancel().catch(() => {});
   }
+}
+
+function broken(error) {
+  throw error.name === "AbortError" ? error : new Error(BROKEN_OFF);
 }
 
 function datas(event) {

@@ -5,6 +5,7 @@ import { $, made, trouble } from "./dom.js";
 import * as library from "./library.js";
 import * as records from "./records.js";
 import * as settings from "./settings.js";
+import { placeIn } from "./sources.js";
 
 const RECORDS = {
   dataset: ["Dataset", records.dataset],
@@ -13,15 +14,14 @@ const RECORDS = {
   traces: ["Traces", records.traces],
 };
 
-/** Show the part that the hash names: #/, #/documents, #/document/ID?start=N&end=N, #/dataset and the like. */
+/** Show the part that the hash names: #/, #/documents, #/document/ID?start=N&end=N&cited=N-N,N-N, #/dataset. */
 function route() {
   const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
   const [part, id] = path.split("/");
   if (part === "main") return; // the link that skips to the content
   if (part === "document" && id) {
-    const given = new URLSearchParams(query);
     show("document", "documents");
-    library.document_(decoded(id), Number(given.get("start")), Number(given.get("end")));
+    library.document_(decoded(id), placeIn(query));
   } else if (part === "documents") {
     show("documents", "documents");
     library.documents();
@@ -36,14 +36,18 @@ function route() {
 /** A page of records in a place of its own, which an answer that comes too late fills unseen. */
 async function record(title, fill) {
   const place = made("div");
+  const coming = made("p", { class: "soft" }, "Loading…");
   $("record-title").textContent = title;
-  $("record-body").replaceChildren(place);
+  $("record-body").replaceChildren(coming, place);
+  const filling = fill(place);
+  new MutationObserver(() => coming.remove()).observe(place, { childList: true });
   try {
-    await fill(place);
+    await filling;
     if (place.isConnected) trouble();
   } catch (error) {
     if (place.isConnected) trouble(error.message);
   }
+  coming.remove();
 }
 
 function decoded(id) {
@@ -68,7 +72,7 @@ library.start();
 settings.start(() => {
   chat.examples();
   route();
-});
+}, library.authorChosen);
 window.addEventListener("hashchange", route);
 route();
 await settings.ready();

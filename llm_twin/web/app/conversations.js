@@ -5,6 +5,8 @@ import { trouble } from "./dom.js";
 
 const PLACE = "twin.conversations";
 const MOST = 50;
+/** So many answered questions at most are sent along with the next one. */
+export const SENT = 10;
 
 export function all() {
   try {
@@ -34,13 +36,15 @@ export function remove(id) {
   keep(all().filter((other) => other.id !== id));
 }
 
+/** The turns that were answered. */
+export const answered = (turns) => turns.filter((turn) => turn.answers.some((answer) => answer.text));
+
 /** What a model is told of the turns before: each question with its own answer, or the first there is. */
 export function messages(turns, model, question) {
-  const before = turns.flatMap((turn) => {
-    const answer = turn.answers.find((each) => each.model === model) || turn.answers[0];
-    return answer?.text
-      ? [{ role: "user", content: turn.question }, { role: "assistant", content: answer.text }]
-      : [];
+  const before = answered(turns).slice(-SENT).flatMap((turn) => {
+    const given = turn.answers.filter((answer) => answer.text);
+    const answer = given.find((each) => each.model === model) || given[0];
+    return [{ role: "user", content: turn.question }, { role: "assistant", content: answer.text }];
   });
-  return [...before.slice(-20), { role: "user", content: question }];
+  return [...before, { role: "user", content: question }];
 }

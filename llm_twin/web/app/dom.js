@@ -24,6 +24,18 @@ export function trouble(text = "") {
   $("trouble").hidden = !text;
 }
 
+/** Do what may fail; whether it did not. What went wrong stands in `place`, and is read out, until it is done again. */
+export async function tried(place, work) {
+  place.replaceChildren();
+  try {
+    await work();
+    return true;
+  } catch (error) {
+    place.replaceChildren(made("p", { class: "trouble", role: "alert" }, error.message));
+    return false;
+  }
+}
+
 /** Read out by screen readers, shown to nobody. */
 export function say(text) {
   $("said").textContent = text;

@@ -8,8 +8,8 @@ export function opinion(question, answer, changed) {
   const place = made("div", { class: "more" });
   const send = (given) => sent(place, { model: answer.model, question, answer: answer.text, ...given });
   const thumbs = ["up", "down"].map((way) => thumb(way, answer, send, changed));
-  const edit = button("How I'd have said it", () => editor(place, answer, send), { class: "quiet small" });
-  const meter = button("Whose voice?", () => voice(place, answer.text), { class: "quiet small" });
+  const edit = button("How I'd have said it", () => editor(place, answer, send), { class: "quiet" });
+  const meter = button("Whose voice?", () => voice(place, answer.text), { class: "quiet" });
   return made("div", { class: "opinion" }, made("div", { class: "row" }, ...thumbs, edit, meter), place);
 }
 
@@ -21,7 +21,7 @@ function thumb(way, answer, send, changed) {
     for (const each of element.parentElement.querySelectorAll("[aria-pressed]")) each.setAttribute("aria-pressed", each === element);
   };
   const pressed = String(answer.thumb === way);
-  const element = button(way === "up" ? "Good" : "Bad", press, { class: "quiet small", "aria-pressed": pressed });
+  const element = button(way === "up" ? "Good" : "Bad", press, { class: "quiet", "aria-pressed": pressed });
   return element;
 }
 

@@ -2,11 +2,13 @@
 // Each page fills a place of its own; a place that has left the page is no longer filled.
 
 import * as api from "./api.js";
-import { button, made } from "./dom.js";
-import { bars, curve } from "./drawing.js";
+import { button, made, tried } from "./dom.js";
+import { bars, colour, curve } from "./drawing.js";
+import { placeAddress } from "./sources.js";
 
 const PAGE = 20;
 const EVERY_MS = 2000;
+const WIDEST = 720; // pixels of a curve
 
 const words = (value) => (typeof value === "object" ? JSON.stringify(value) : String(value));
 const soft = (text) => made("p", { class: "soft" }, text);
@@ -22,42 +24,63 @@ function table(heads, rows, says) {
 const pairs = (values, says) =>
   table(["What", "Value"], Object.entries(values).map(([name, value]) => [name, words(value)]), says);
 
-/** A list that grows by a button: `ask(limit, offset)` gives {total, rows}. */
+/** Numbers with their names, as tiles. */
+function figures(values, says) {
+  const tile = ([name, value]) => made("div", {}, made("dt", {}, name), made("dd", {}, words(value)));
+  return made("dl", { class: "figures", "aria-label": says }, ...Object.entries(values).map(tile));
+}
+
+/** That there is nothing yet, and the command that makes some. */
+const nothing = (text, command) => made("p", { class: "soft" }, `${text} This makes one: `, made("code", {}, command));
+
+/** A list that grows by a button: `ask(limit, offset)` gives {total, rows}. Rejects when the first rows cannot be had. */
 async function growing(place, ask, row) {
   const list = made("ol", { class: "plain-list" });
   const told = made("p", { class: "soft", role: "status" });
+  const wrong = made("div");
   let shown = 0;
-  const more = button("Show more", next);
-  place.append(told, list, more);
+  const more = button("Show more", async () => {
+    more.disabled = true;
+    await tried(wrong, next);
+    more.disabled = false;
+  });
   async function next() {
     const { total, rows } = await ask(PAGE, shown);
     shown += rows.length;
     list.append(...rows.map(row));
-    told.textContent = total ? `${shown} of ${total}` : "There is nothing here yet";
+    told.textContent = total ? `${shown} of ${total}` : "There is nothing here yet.";
     more.hidden = shown >= total;
   }
   await next();
+  place.append(told, list, wrong, more);
 }
 
 // --- dataset ---------------------------------------------------------------------------------------------------------
 
 export async function dataset(place) {
-  const found = await api.dataset();
+  let found;
+  try {
+    found = await api.dataset();
+  } catch (error) {
+    if (error.status !== 404) throw error;
+    place.append(nothing("There is no dataset yet.", "twin dataset"));
+    return;
+  }
   const dropped = found.dropped.map(({ what, why }) => [what, why]);
   const sides = made("select", { "aria-label": "Which side" }, ...[["", "All samples"], ["train", "Trained on"], ["test", "Held out"]]
     .map(([value, text]) => made("option", { value }, text)));
   const list = made("div");
   const fill = () => {
     const mine = made("div");
-    list.replaceChildren(mine);
     const ask = async (limit, offset) => {
       const page = await api.samples(sides.value, limit, offset);
       return { total: page.total, rows: page.samples };
     };
-    return growing(mine, ask, sample);
+    list.replaceChildren(mine);
+    return tried(mine, () => growing(mine, ask, sample));
   };
   sides.addEventListener("change", fill);
-  place.append(pairs(found.counts, `The dataset of ${found.author} in numbers`));
+  place.append(figures(found.counts, `The dataset of ${found.author} in numbers`));
   if (dropped.length) {
     place.append(made("details", {}, made("summary", {}, `${dropped.length} left out, and why`), table(["What", "Why"], dropped, "What was left out")));
   }
@@ -66,7 +89,7 @@ export async function dataset(place) {
 }
 
 function sample({ instruction, response, split, written_by: writer, document_id: id, start, end }) {
-  const link = made("a", { href: `#/document/${encodeURIComponent(id)}?start=${start}&end=${end}` }, "in its document");
+  const link = made("a", { href: placeAddress({ document_id: id, passage: [start, end] }) }, "in its document");
   const about = made("p", { class: "soft" }, `${split === "train" ? "trained on" : "held out"} · request by ${writer} · `, link);
   const said = made("p", { class: "words plain", dir: "auto" }, response);
   return made("li", { class: "card" }, made("h2", { dir: "auto" }, instruction), said, about);
@@ -76,62 +99,82 @@ function sample({ instruction, response, split, written_by: writer, document_id:
 
 export async function runs(place) {
   const found = (await api.runs()).runs;
-  if (!found.length) place.append(soft("There is no training run yet: twin train sft"));
+  if (!found.length) place.append(nothing("There is no training run yet.", "twin train sft"));
   await Promise.all(found.map((run) => follow(place.appendChild(made("article", { class: "card" })), run)));
 }
 
 /** A run and its curve, which grows while the run does. */
 async function follow(place, run) {
-  const state = soft("");
+  const state = soft("Loading…");
   const picture = made("div");
+  const wrong = made("div");
   const points = [];
-  place.append(made("h2", {}, run.id), state, picture, made("details", {}, made("summary", {}, "Settings"), pairs(run.recipe, `Settings of ${run.id}`)));
-  for (;;) {
+  place.append(made("h2", {}, run.id), state, picture, wrong, made("details", {}, made("summary", {}, "Settings"), pairs(run.recipe, `Settings of ${run.id}`)));
+  let finished = false;
+  const next = async () => {
     const more = await api.curve(run.id, points.at(-1)?.[0] || 0);
     points.push(...more.points);
-    const [step, loss, , rate] = points.at(-1) || [0, 0, 0, 0];
-    const done = more.finished ? "finished" : "not finished";
-    state.textContent = points.length ? `${done} · step ${step} · loss ${loss.toFixed(3)} · ${rate.toFixed(0)} tokens/s` : "not begun";
-    picture.replaceChildren(curve(points, "loss"));
-    if (more.finished) return;
-    await new Promise((resolve) => setTimeout(resolve, EVERY_MS));
+    finished = more.finished;
+    state.textContent = progress(points, finished);
+    if (more.points.length || !picture.firstChild) picture.replaceChildren(curve(points, "loss", Math.min(WIDEST, picture.clientWidth || WIDEST)));
+  };
+  for (;;) {
+    const told = await tried(wrong, next);
+    if (finished) return;
+    await new Promise((resolve) => setTimeout(resolve, told ? EVERY_MS : 5 * EVERY_MS));
     if (!place.isConnected) return;
   }
+}
+
+function progress(points, finished) {
+  if (!points.length) return "not begun";
+  const [step, loss, , rate] = points.at(-1);
+  return `${finished ? "finished" : "not finished"} · step ${step} · loss ${loss.toFixed(3)} · ${rate.toFixed(0)} tokens/s`;
 }
 
 // --- evaluations -----------------------------------------------------------------------------------------------------
 
 export async function reports(place) {
   const found = (await api.reports()).reports;
-  if (!found.length) place.append(soft("There is no evaluation yet: twin evaluate"));
+  if (!found.length) place.append(nothing("There is no evaluation yet.", "twin evaluate"));
   const readable = found.filter(({ reason }) => !reason);
   if (readable.length > 1) place.append(against(readable));
   place.append(made("ol", { class: "plain-list" }, ...found.map(evaluation)));
 }
 
 function evaluation(row) {
-  const title = made("h2", {}, row.id);
+  const title = made("h2", {}, row.twin || row.id);
   if (row.reason) return made("li", { class: "card" }, title, soft(`cannot be read: ${row.reason}`));
-  const about = soft(`${row.twin} beside ${row.base} · ${when(row.created)}`);
-  const open = button("Open the report", () => api.openReport(row.id));
-  return made("li", { class: "card" }, title, about, pairs(row.figures, `Figures of ${row.id}`), open);
+  const about = soft(`beside ${row.base} · ${when(row.created)} · ${row.id}`);
+  const wrong = made("div");
+  const open = button("Open the report", () => tried(wrong, () => api.openReport(row.id)));
+  return made("li", { class: "card" }, title, about, pairs(row.figures, `Figures of ${row.id}`), open, wrong);
 }
 
 /** Two evaluations to hold against each other. */
 function against(rows) {
-  const choice = (label, chosen) =>
-    made("select", { "aria-label": label }, ...rows.map(({ id }, i) => made("option", { value: id, selected: i === chosen }, id)));
-  const [before, after, result] = [choice("Before", 1), choice("After", 0), made("div", { role: "status" })];
-  const figure = (value) => (value === null ? "" : typeof value === "number" ? value.toFixed(3) : `${value.value.toFixed(3)} [${value.low.toFixed(3)}, ${value.high.toFixed(3)}]`);
+  const option = ({ id, twin, created }, selected) => made("option", { value: id, selected }, [twin, when(created), id].filter(Boolean).join(" · "));
+  const choice = (label, chosen) => {
+    const select = made("select", {}, ...rows.map((row, i) => option(row, i === chosen)));
+    return [select, made("label", {}, label, select)];
+  };
+  const [[before, beforeField], [after, afterField]] = [choice("Before", 1), choice("After", 0)];
+  const [result, wrong] = [made("div", { role: "status" }), made("div")];
   const show = async () => {
     const found = await api.compare(before.value, after.value);
-    const changes = found.rows.map(({ figure: name, a, b, change }) => [name, figure(a), figure(b), change === null ? "" : change.toFixed(3)]);
+    const changes = found.rows.map(({ figure: name, a, b, change }) => [name, figure(a), figure(b), figure(change)]);
     const made_of = found.differences.map(({ name, a, b }) => [name, a, b]);
-    result.replaceChildren(table(["Figure", before.value, after.value, "Change"], changes, "What changed"));
-    if (made_of.length) result.append(table(["Made from", before.value, after.value], made_of, "What they were made from"));
+    result.replaceChildren(table(["Figure", "Before", "After", "Change"], changes, "What changed"));
+    if (made_of.length) result.append(table(["Made from", "Before", "After"], made_of, "What they were made from"));
   };
-  const row = made("div", { class: "row" }, before, after, button("Compare", show));
-  return made("div", { class: "card" }, made("h2", {}, "Compare two"), row, result);
+  const row = made("div", { class: "pair-of-fields" }, beforeField, afterField);
+  return made("div", { class: "card" }, made("h2", {}, "Compare two"), row, button("Compare", () => tried(wrong, show)), wrong, result);
+}
+
+function figure(value) {
+  if (value === null) return "";
+  if (typeof value === "number") return Number.isInteger(value) ? String(value) : value.toFixed(3);
+  return `${value.value.toFixed(3)} [${value.low.toFixed(3)}, ${value.high.toFixed(3)}]`;
 }
 
 // --- traces ----------------------------------------------------------------------------------------------------------
@@ -147,7 +190,10 @@ export async function traces(place) {
 
 function trace({ question, time, model, mode, steps, first_token_ms: first, total_ms: total }) {
   const told = [when(time), mode, model, first === null ? "no word came" : `first word after ${first.toFixed(0)} ms`, `${total.toFixed(0)} ms in all`];
-  const rows = steps.map(({ name, milliseconds, said }) => [name, milliseconds.toFixed(1), said]);
+  const rows = steps.map(({ name, milliseconds, said }, i) => [named(name, colour(steps, i)), milliseconds.toFixed(1), said]);
   const more = made("details", {}, made("summary", {}, `${steps.length} steps`), table(["Step", "ms", "What came of it"], rows, `Steps of ${question}`));
   return made("li", { class: "card" }, made("h2", { dir: "auto" }, question), soft(told.filter(Boolean).join(" · ")), bars(steps, total), more);
 }
+
+/** A step's name behind the colour of its bar. */
+const named = (name, shade) => made("span", { class: "named" }, made("span", { class: `swatch ${shade}`, "aria-hidden": "true" }), name);
