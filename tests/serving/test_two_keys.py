@@ -6,7 +6,7 @@ from typing import Any
 
 import hypothesis
 import pytest
-from hypothesis import HealthCheck
+from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 from starlette.testclient import TestClient
@@ -33,6 +33,8 @@ SETTINGS = hypothesis.settings(
     database=None,
     suppress_health_check=list(HealthCheck),
 )
+BROKEN = hypothesis.settings(SETTINGS, phases=[Phase.generate], report_multiple_bugs=False)
+"""Where a leak is meant to be found: the first will do, however long the way to it."""
 Call = tuple[str, str, Any]
 """Method, path, body."""
 
@@ -176,7 +178,7 @@ def world(client: Callable[..., TestClient], workspace: Workspace) -> World:
     return World(client(chat=telling), workspace)
 
 
-def explore(world: World) -> None:
+def explore(world: World, settings: hypothesis.settings = SETTINGS) -> None:
     questions = st.lists(st.sampled_from(world.vocabulary), min_size=1, max_size=RUN - 2).map(" ".join)
 
     class AnyOrder(RuleBasedStateMachine):
@@ -193,7 +195,7 @@ def explore(world: World) -> None:
         def call(self, who: str, name: str, text: str, number: int) -> None:
             world.call(who, name, text, number)
 
-    run_state_machine_as_test(AnyOrder, settings=SETTINGS)
+    run_state_machine_as_test(AnyOrder, settings=settings)
 
 
 def test_every_route_is_called(world: World) -> None:
@@ -216,7 +218,7 @@ def test_without_the_filter_in_the_query_it_is_seen(
         QdrantEdgeVectors, half, lambda self, query, limit, where=None: filtered(self, query, limit, Where())
     )
     with pytest.raises(AssertionError, match="shows another's"):
-        explore(world)
+        explore(world, BROKEN)
 
 
 def test_without_the_author_in_the_query_documents_are_seen(
@@ -225,4 +227,4 @@ def test_without_the_author_in_the_query_documents_are_seen(
     documents = SqliteDocuments.documents
     monkeypatch.setattr(SqliteDocuments, "documents", lambda self, author=None: documents(self))
     with pytest.raises(AssertionError, match=r"GET /documents.* shows another's"):
-        explore(world)
+        explore(world, BROKEN)
