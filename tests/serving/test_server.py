@@ -209,8 +209,6 @@ def test_requests_made_up_from_the_schema_get_declared_answers(serving: Serve) -
 
 
 def test_langchains_client_understands_it(serving: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    import tiktoken
-    from langchain_core.messages import AIMessage, HumanMessage
     from langchain_openai import ChatOpenAI, OpenAIEmbeddings
     from pydantic import SecretStr
 
@@ -224,7 +222,7 @@ def test_langchains_client_understands_it(serving: Serve, monkeypatch: pytest.Mo
             return self.encode(text)
 
     for name in ("encoding_for_model", "get_encoding"):
-        monkeypatch.setattr(tiktoken, name, lambda model: Letters())
+        monkeypatch.setattr(f"langchain_openai.embeddings.base.tiktoken.{name}", lambda model: Letters())
     with serving(ScriptedChat(said)) as url:
         there: dict[str, Any] = {"base_url": f"{url}/v1", "api_key": SecretStr("none")}
         model = ChatOpenAI(model="wren-marlow", temperature=0, **there)
@@ -233,13 +231,7 @@ def test_langchains_client_understands_it(serving: Serve, monkeypatch: pytest.Mo
         assert answer.usage_metadata and answer.usage_metadata["output_tokens"] > 0
         pieces = [str(piece.content) for piece in model.stream(QUESTION[0]["content"])]
         assert "".join(pieces) == answer.content
-        turns = [
-            HumanMessage("Why?"),
-            AIMessage(""),
-            HumanMessage("Why?"),
-            answer,
-            HumanMessage("In winter?"),
-        ]
+        turns = [("user", "Why?"), ("ai", ""), ("user", "Why?"), answer, ("user", "In winter?")]
         assert model.invoke(turns).content
         row = httpx.post(f"{url}/v1/embeddings", json={"input": "salt"}).json()
         embeddings = OpenAIEmbeddings(model=row["model"], check_embedding_ctx_length=False, **there)
