@@ -21,11 +21,12 @@ from llm_twin.serving.shares import check_share, forgettable
 from llm_twin.serving.speech import Speech
 from llm_twin.serving.visitor import Owner, Seen
 from llm_twin.serving.webhook import check_url, key_of
+from llm_twin.serving.written import Text
 from llm_twin.settings import JobSettings
 from llm_twin.text import words
 from llm_twin.types import Job, Value
 
-Text = Annotated[str, StringConstraints(min_length=1, max_length=4000)]
+Question = Annotated[Text, StringConstraints(min_length=1, max_length=4000)]
 
 
 class JobRequest(Value):
@@ -35,7 +36,7 @@ class JobRequest(Value):
     as Standard Webhooks has it.
     """
 
-    questions: tuple[Text, ...] = Field(min_length=1)
+    questions: tuple[Question, ...] = Field(min_length=1)
     model: str = Field("", max_length=200)
     webhook: str | None = Field(None, min_length=1, max_length=2000)
     webhook_secret: str | None = Field(None, max_length=200)
@@ -44,7 +45,7 @@ class JobRequest(Value):
     @classmethod
     def _ask_something(cls, questions: tuple[str, ...]) -> tuple[str, ...]:
         for number, text in enumerate(questions, 1):
-            if not words(text) or not _is_text(text):
+            if not words(text):
                 raise ValueError(f"there is no question in number {number}")
         return questions
 
@@ -193,11 +194,3 @@ def _check_field(name: str, check: Any) -> None:
         check()
     except InputError as error:
         raise Refusal(400, str(error), "bad_request", name) from error
-
-
-def _is_text(text: str) -> bool:
-    """Half a surrogate pair cannot be written to a file."""
-    try:
-        return bool(text.encode())
-    except UnicodeEncodeError:
-        return False
