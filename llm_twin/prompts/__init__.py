@@ -8,7 +8,7 @@ kept in its folder, so that the token ids of training and of serving come from o
 import re
 import threading
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -49,8 +49,7 @@ def chat_prompt(template: str, messages: Sequence[Message], reply: bool = True) 
 
     The date is fixed, because layouts that print today's would make training and serving differ.
     """
-    layout = _environment(strict=False).from_string(template)
-    text = layout.render(
+    text = _layout(template).render(
         messages=[m.model_dump() for m in messages],
         add_generation_prompt=reply,
         tools=None,
@@ -91,6 +90,12 @@ def _ids(tokenizer: "Tokenizer", text: str, plain: bool) -> list[int]:
 
 def _refuse(message: str) -> None:
     raise TwinError(f"the model's chat layout refuses this conversation: {message}")
+
+
+@lru_cache(maxsize=16)
+def _layout(template: str) -> Any:
+    """A model's chat layout, compiled once: that takes longer than to fill it, and packing passages fills it often."""
+    return _environment(strict=False).from_string(template)
 
 
 @cache
