@@ -223,7 +223,7 @@ class _Served:
                 result = work(**what, progress=partial(self._progress, key))
                 self._tell([(key, "result", result)])
             self._tell([(key, "end", None)])
-        except _Left:
+        except waiting.Left:
             self._left.discard(key)
         except TwinError as error:
             self._fail(key, error)
@@ -236,7 +236,7 @@ class _Served:
 
     def _check(self, key: int) -> None:
         if key in self._left:
-            raise _Left
+            raise waiting.Left
 
     def _leave(self, key: int) -> None:
         with self._guard:
@@ -275,10 +275,6 @@ class _Served:
     def _tell(self, said: list[tuple[int, str, Any]]) -> None:
         with suppress(OSError), self._voice:  # whom it was for is gone; `serve` ends of it
             self._line.send_bytes(json.dumps(said).encode())
-
-
-class _Left(Exception):
-    """Nobody waits for this any more."""
 
 
 def _sent(error: TwinError) -> tuple[str, str, str]:
