@@ -237,7 +237,7 @@ class OpenAiServer:
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.heads: dict[tuple[int, ...], list[dict[str, str]]] = {}
         self.texts: dict[tuple[int, ...], str] = {}
-        self.busy, self.most_busy, self.lock = 0, 0, threading.Lock()
+        self.lock = threading.Lock()
         serving = self
 
         class Answer(BaseHTTPRequestHandler):
@@ -259,8 +259,6 @@ class OpenAiServer:
         with self.lock:
             self.asked.append((request.path, body))
             fault = self.faults.pop(0) if self.faults else None
-            self.busy += 1
-            self.most_busy = max(self.most_busy, self.busy)
         try:
             if fault:
                 return self.send(request, *fault)
@@ -276,9 +274,6 @@ class OpenAiServer:
             self.send_json(request, 400, {"error": {"message": str(error)}})
         except (BrokenPipeError, ConnectionResetError):
             pass
-        finally:
-            with self.lock:
-                self.busy -= 1
 
     def answers(self) -> dict[str, Callable[[dict[str, Any]], dict[str, Any]]]:
         return {
