@@ -2,7 +2,10 @@
 
 Kept: punctuation, apostrophes, dashes, casing, emoji, paragraph and list breaks, code with its white space.
 Dropped, each with its reason: what `boilerplate.py` calls the site's, and the frame of Medium's pages.
-Undone: hard wraps that a crawler put into paragraphs.
+Undone: hard wraps that a crawler put into paragraphs, and the backslashes it put where Markdown would see a list
+(`2024\\.`, `\\-`). Letters dressed up as bold or italic by Unicode's mathematical alphabets, as posts on platforms
+without formatting have them, become plain: no search finds them, a screen reader spells them out, and a tokenizer
+takes each for several tokens, so that a model would learn their bytes in place of words.
 Not covered: telling a quotation or a guest's paragraph from the author's own; only a document that says it
 is a guest post is set aside.
 """
@@ -24,6 +27,10 @@ _MEDIUM_HEAD = re.compile(r"\A.{0,1500}?\d+ min read·.{0,60}?(?:Listen)?Share(?
 _MEDIUM_TAIL = re.compile(
     r"(?:Sign up to discover human stories|[\d.]+K?(?:[\d.]+K?)?FollowWritten by ).*\Z", re.DOTALL
 )
+_ESCAPED = re.compile(r"`[^`\n]*`|(?:(?<=\s)|(?<=^))\\(?=[-+]\s)|(?<=\d)\\(?=\.(?:\s|$))")
+"""Code within a line, which stays, or the backslash before what begins a list."""
+_DRESSED = re.compile("[\U0001d400-\U0001d7ffℂℊℋℌℍℎℐℑℒℕℙℚℛℜℝℤℨℬℭℯℰℱℳℴ]+")
+"""The mathematical alphabets with the letters that Unicode had elsewhere before; one of those alone is what it says."""
 _NARROWEST_WRAP, _WIDEST_WRAP = 60, 82
 _MARK = re.compile(r"\s*([#>|]|\\?[-*+•→↳]\s|\d+\\?[.)]|```)")
 
@@ -76,7 +83,7 @@ class Prepared:
 
 
 def prepare(document: Document) -> Prepared:
-    """One encoding of white space, hard wraps undone, Medium's page frame cut off; no word or mark is touched."""
+    """One encoding of white space and letters, what a crawler put in undone, Medium's page frame cut off."""
     text = unicodedata.normalize("NFC", document.text).replace("\r\n", "\n").replace("\r", "\n")
     text = _INVISIBLE.sub("", text).replace("\u00a0", " ")
     if document.kind == "repository":
@@ -86,7 +93,7 @@ def prepare(document: Document) -> Prepared:
         for edge in (_MEDIUM_HEAD, _MEDIUM_TAIL):
             frame += [(found.group(), "page frame") for found in edge.finditer(text)]
             text = edge.sub("", text)
-    text = unwrap(text)
+    text = plain(unwrap(text))
     return Prepared(text, tuple(_lines(text)), tuple(frame))
 
 
@@ -114,6 +121,21 @@ def _lines(text: str) -> list[Line]:
     """Every line and whether it is prose; lines of code, in lists and quotations too, are never judged."""
     code = code_lines(text)
     return [(line, i not in code) for i, line in enumerate(text.split("\n"))]
+
+
+def plain(text: str) -> str:
+    """Prose without a crawler's backslashes and in ordinary letters; code stays as it is."""
+    return "\n".join(_plain_line(line) if prose else line for line, prose in _lines(text))
+
+
+def _plain_line(line: str) -> str:
+    line = _ESCAPED.sub(lambda found: found[0] if found[0][0] == "`" else "", line)
+    return _DRESSED.sub(lambda found: _undressed(found[0]), line)
+
+
+def _undressed(letters: str) -> str:
+    mathematical = any("\U0001d400" <= letter <= "\U0001d7ff" for letter in letters)
+    return unicodedata.normalize("NFKC", letters) if mathematical else letters
 
 
 def unwrap(text: str) -> str:

@@ -27,11 +27,13 @@ PLANTED = {
     "Read more",
     "Letters from Stennick · Built by hand on a small island · RSS · Contact",
 }
+DRESSED = {chr(code) for code in range(0x1D400, 0x1D800)} | {"ℎ"}
 PIECES = [
     "It’s — “odd”: 'isn't' it?! 👩‍🚀 …\n", "\n", "\n\n\n", "Subscribe\n", "Share\n", "12\n", "# On owls\n", "#\n",
     "```py\n", "```\n", "    x = 1   \n", "- a\n", "-\n", "Read more\n", "> q\n", "* * *\n", "## End\n", "Ada\n",
     "| A | Expand full commentReplyShare\n", "---|---\n", "Home · About · RSS\n", "\u00a0", "e\u0301\n", "\r\n",
     "A line of prose that is just about wide enough to have been wrapped by a\n", "© 2024 Ada\n",
+    "\\- 𝗯𝗼𝗹𝗱\n", "3\\. so\n",
 ]  # fmt: skip
 
 
@@ -41,8 +43,10 @@ def one(document: Document) -> CleanDocument:
 
 
 def marks(*texts: str) -> Counter[str]:
-    """How often each character that shows stands in the texts."""
-    return Counter(c for text in texts for c in unicodedata.normalize("NFC", text) if not c.isspace())
+    """How often each character that shows stands in the texts, backslashes and the dress of letters apart."""
+    typed = (unicodedata.normalize("NFC", text) for text in texts)
+    plain = (unicodedata.normalize("NFKC", c) if c in DRESSED else c for text in typed for c in text)
+    return Counter(c for c in plain if not c.isspace() and c != "\\")
 
 
 def nothing_is_lost(cleaned: CleanDocument) -> bool:
@@ -77,6 +81,25 @@ def test_every_mark_is_kept_or_dropped_with_a_reason(document: MakeDocument, tex
         assert nothing_is_lost(cleaned)
         assert all(line and why for line, why in cleaned.dropped)
         assert cleaned.text == cleaned.text.strip("\n") and cleaned.text.strip()
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("\\- one\n  \\+ two", "- one\n  + two"),
+        ("2024\\. That year", "2024. That year"),
+        ("parts 6 & 7\\. and \\- so", "parts 6 & 7. and - so"),
+        ("`3\\. x` and a\\-b, \\*, \\_ and 3\\.5", None),
+        ("```re\n\\- 3\\.\n```", None),
+        ("    \\- 𝗰𝗼𝗱𝗲", None),
+        ("𝗧𝗼 𝘀𝘂𝗺 𝙪𝙥: 𝑡ℎ𝑒 𝟰 𝛼 and ℝ, ℎ, ²", "To sum up: the 4 α and ℝ, ℎ, ²"),
+    ],
+)
+def test_what_a_crawler_and_a_post_without_formatting_put_in_is_undone(
+    document: MakeDocument, written: str, meant: str | None
+) -> None:
+    text = f"It begins.\n\n{written}\n\nIt ends."
+    assert one(document(text)).text == (text if meant is None else f"It begins.\n\n{meant}\n\nIt ends.")
 
 
 def test_a_repository_file_is_kept_as_it_is(document: MakeDocument) -> None:
