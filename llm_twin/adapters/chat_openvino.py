@@ -16,7 +16,8 @@ from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
 from llm_twin.adapters.openvino_apart import EngineApart
-from llm_twin.adapters.openvino_engine import Engine, Setup, TokenModel, as_draft
+from llm_twin.adapters.openvino_engine import Engine, Setup, TokenModel
+from llm_twin.adapters.openvino_files import as_draft
 from llm_twin.errors import InputError
 from llm_twin.models import damage, read_card
 from llm_twin.ports import Progress, silent

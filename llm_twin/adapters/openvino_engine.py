@@ -8,8 +8,6 @@ once and keeps those that it would have written. Reading several shifts the last
 from a batch where two tokens are as likely. Not covered: text, and room for it in the model's context.
 """
 
-import re
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -22,11 +20,10 @@ import numpy as np
 import openvino as ov
 import openvino_genai as genai
 
+from llm_twin.adapters.openvino_files import engine_tokenizer, reason
 from llm_twin.adapters.openvino_streams import REST_SECONDS, Made, Stream, Streams, hand_over, read
 from llm_twin.errors import InputError, TwinError
-from llm_twin.models import read_card
 from llm_twin.ports import Progress, silent
-from llm_twin.prepare import sync, take
 from llm_twin.types import Sampling, Value
 
 Prompt = list[int]
@@ -199,11 +196,11 @@ class Engine:
             try:
                 properties = self._guessing() if kind == "streams" else {}
                 self._pipelines[kind] = genai.ContinuousBatchingPipeline(
-                    str(weights), scheduler, "CPU", properties
+                    str(weights), engine_tokenizer(weights), scheduler, "CPU", **properties
                 )
             except Exception as error:  # of several kinds, such as a C++ map's IndexError
                 raise TwinError(
-                    f"OpenVINO cannot load {weights}: {_reason(error)}",
+                    f"OpenVINO cannot load {weights}: {reason(error)}",
                     f"check the file with `twin models verify {self._setup.name}`",
                 ) from error
         return self._pipelines[kind]
@@ -304,34 +301,6 @@ class Engine:
             self._step(pipeline)
 
 
-def as_draft(folder: Path) -> Path:
-    """The model of `folder` as OpenVINO's own files, made once: the engine takes no GGUF as a draft.
-
-    Raises InputError for a folder that is not a model stored as GGUF, TwinError where the engine cannot load it.
-    """
-    made, card = folder / "draft", read_card(folder)
-    if (made / "openvino_model.bin").exists():
-        return made
-    if card.serving is None:
-        raise InputError(f"{folder} holds no GGUF to draft with", "choose a model stored as GGUF")
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".draft-") as name:
-        weights = Path(name) / card.serving
-        take(folder / card.serving, weights)
-        try:
-            genai.Tokenizer(str(weights), enable_save_ov_model=True)
-            genai.ContinuousBatchingPipeline(
-                str(weights), genai.SchedulerConfig(), "CPU", {"enable_save_ov_model": True}
-            )
-        except Exception as error:
-            raise TwinError(f"OpenVINO cannot load {folder} as a draft: {_reason(error)}") from error
-        weights.unlink()
-        sync(Path(name), [path.name for path in Path(name).iterdir()])
-        if not made.exists():  # another process may have been quicker
-            Path(name).rename(made)
-            Path(name).mkdir()  # for the temporary folder to remove
-    return made
-
-
 @contextmanager
 def explained(name: str, schema: str | None = None) -> Iterator[None]:
     """The engine's own errors as ours. It looks at a JSON schema only when it comes to the first token."""
@@ -339,14 +308,8 @@ def explained(name: str, schema: str | None = None) -> Iterator[None]:
         yield
     except RuntimeError as error:
         if schema is not None:
-            raise InputError(f"{name} cannot follow the JSON schema: {_reason(error)}", "check it") from error
-        raise TwinError(f"{name} failed: {_reason(error)}") from error
-
-
-def _reason(error: Exception) -> str:
-    """The engine's first line, without the place in its own sources."""
-    first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return re.sub(r"^.*\.(?:cc|cpp|hpp):\d+:\s*", "", first).strip()
+            raise InputError(f"{name} cannot follow the JSON schema: {reason(error)}", "check it") from error
+        raise TwinError(f"{name} failed: {reason(error)}") from error
 
 
 def _take_finished(handles: Sequence[Any], outputs: dict[int, Any]) -> None:
