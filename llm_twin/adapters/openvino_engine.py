@@ -10,6 +10,7 @@ from a batch where two tokens are as likely. Not covered: text, and room for it 
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
@@ -128,26 +129,18 @@ class Engine:
         self, pairs: Sequence[tuple[Prompt, list[int]]], progress: Progress = silent
     ) -> list[list[float]]:
         """Log probabilities; replies to one prompt share its reading."""
-        first: dict[tuple[int, ...], int] = {}
-        for i, (head, _) in enumerate(pairs):
-            first.setdefault(tuple(head), i)
-        alone = set(first.values())
-        rounds = [sorted(alone), [i for i in range(len(pairs)) if i not in alone]]
-        scores: dict[int, list[float]] = {}
+        heads = Counter(tuple(head) for head, _ in pairs)
+        # Without its last token: what the cache holds whole says nothing of the reply's first token.
+        shared = [list(head[:-1]) for head, times in heads.items() if times > 1 and len(head) > 1]
         with self._batch, explained(self._setup.name):
-            # A prompt's later replies find it in the cache; without any, nothing need be kept.
-            pipeline = self._opened("caching" if rounds[1] else "plain")
-            for some in filter(None, rounds):
-                found = self._read(pipeline, [pairs[i] for i in some], len(scores), len(pairs), progress)
-                scores |= zip(some, found, strict=True)
-        return [scores[i] for i in range(len(pairs))]
+            pipeline = self._opened("caching" if shared else "plain")
+            self._run(pipeline, shared, [genai.GenerationConfig(max_new_tokens=1)] * len(shared), silent)
+            return self._read(pipeline, pairs, progress)
 
     def _read(
         self,
         pipeline: Any,
         pairs: Sequence[tuple[Prompt, list[int]]],
-        done: int,
-        total: int,
         progress: Progress,
     ) -> list[list[float]]:
         """The scores of each reply: the end of what the engine echoes, which leaves out what its cache held.
@@ -157,16 +150,12 @@ class Engine:
         """
         config = genai.GenerationConfig(max_new_tokens=1, do_sample=False, echo=True, logprobs=1)
         whole = [[*head, *tail] for head, tail in pairs]
-
-        def show(here: int, _: int, note: str) -> None:
-            progress(done + here, total, note)
-
-        outputs = self._run(pipeline, whole, [config] * len(whole), show)
+        outputs = self._run(pipeline, whole, [config] * len(whole), progress)
         echoed = [list(output.generated_log_probs) for output in outputs]
         scores = [found[-1 - len(tail) : -1] for (_, tail), found in zip(pairs, echoed, strict=True)]
         short = [i for i, (_, tail) in enumerate(pairs) if len(echoed[i]) <= len(tail)]
         if short:
-            again = self._read(self._opened("plain"), [pairs[i] for i in short], done, total, progress)
+            again = self._read(self._opened("plain"), [pairs[i] for i in short], silent)
             for i, found in zip(short, again, strict=True):
                 scores[i] = found
         return scores
