@@ -11,7 +11,7 @@ from llm_twin.cli_deploy import app as deploy_app
 from llm_twin.cli_evaluate import app as evaluate_app
 from llm_twin.cli_jobs import app as jobs_app
 from llm_twin.cli_serve import engine, key_app, mcp, serve, serve_llm
-from llm_twin.front import HOME, Home, Json, result, showing, stage_of, table_of, workspace_at
+from llm_twin.front import HOME, Home, Json, home_of, result, showing, stage_of, table_of, workspace_at
 
 if TYPE_CHECKING:
     from llm_twin.show import Show
@@ -237,6 +237,7 @@ def models(context: typer.Context, home: Home = HOME, as_json: Json = False) -> 
 
 @models_app.command(epilog="Example: twin models pull qwen2.5-coder-0.5b")
 def pull(
+    context: typer.Context,
     name: Annotated[str, typer.Argument(help="A name of `twin models`, a Hub id, a folder or a GGUF file.")],
     home: Home = HOME,
     as_json: Json = False,
@@ -245,19 +246,23 @@ def pull(
     from llm_twin import wiring
 
     with showing(as_json) as show, show.progress() as progress:
-        folder = wiring.pull_model(workspace_at(home), name, progress("pull"))
+        folder = wiring.pull_model(workspace_at(home_of(context, home)), name, progress("pull"))
         result(show, {"folder": str(folder)}, str(folder))
 
 
 @models_app.command("verify", epilog="Example: twin models verify smollm2-135m")
 def verify_model(
-    name: Annotated[str, typer.Argument(help="A pulled model.")], home: Home = HOME, as_json: Json = False
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="A pulled model.")],
+    home: Home = HOME,
+    as_json: Json = False,
 ) -> None:
     """Read every byte of a pulled model and compare it with its sha256."""
     from llm_twin import models
 
     with showing(as_json) as show, show.progress() as progress:
-        card = models.verify(name, workspace_at(home).model_cache, progress("verify"))
+        cache = workspace_at(home_of(context, home)).model_cache
+        card = models.verify(name, cache, progress("verify"))
         result(show, {"name": card.name, "sha256": card.sha256}, f"{card.name} is whole")
 
 

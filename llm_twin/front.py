@@ -69,18 +69,26 @@ def part_of(context: typer.Context, home: Path, as_json: bool) -> "Iterator[tupl
     from llm_twin.settings import CONFIG
 
     above = context.parent
-    before: Path | None = None
-    if above and _given(above.get_parameter_source("home")):
-        before = above.params["home"]
     with showing(as_json or bool(above and above.params["as_json"])) as show:
-        if before and _given(context.get_parameter_source("home")) and before != home:
-            raise InputError(f"--home {before} does not go with --home {home}", "leave one of the two out")
-        home = before or home
+        home = home_of(context, home)
         if not any((home / each).exists() for each in (CONFIG, "evaluations")):
             raise InputError(
                 f"there is no workspace at {home}", f'make one: twin init "Your Name" --home {home}'
             )
         yield workspace_at(home), show
+
+
+def home_of(context: typer.Context, home: Path) -> Path:
+    """The workspace of a subcommand, named behind it or before; InputError for two different ones."""
+    from llm_twin.errors import InputError
+
+    above = context.parent
+    if not above or not _given(above.get_parameter_source("home")):
+        return home
+    before: Path = above.params["home"]
+    if _given(context.get_parameter_source("home")) and before != home:
+        raise InputError(f"--home {before} does not go with --home {home}", "leave one of the two out")
+    return before
 
 
 def check_options(
@@ -130,8 +138,9 @@ def table_of(show: "Show", rows: list[dict[str, Any]], columns: tuple[str, ...])
         show.json(rows)
         return
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(*columns)
     for row in rows:
-        table.add_row(*(str(row[column]) for column in columns))
+        table.add_row(*(Text(str(row[column])) for column in columns))
     show.out.print(table)

@@ -135,6 +135,18 @@ def test_status_and_doctor_speak_json(home: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("before", [True, False])
+def test_the_workspace_of_a_models_command_may_stand_before_it_or_behind(
+    home: Path, tmp_path: Path, before: bool
+) -> None:
+    (home / "twin.toml").write_text("author = [", encoding="utf-8")
+    named = ["--home", home]
+    command = ["models", *named, "verify", "owl"] if before else ["models", "verify", "owl", *named]
+    assert str(home / "twin.toml") in twin(*command, code=2)
+    elsewhere = ["--home", tmp_path / "else"]
+    assert "does not go with" in twin("models", *named, "verify", "owl", *elsewhere, code=2)
+
+
 def test_a_corrupt_model_file_is_named(home: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF" + os.urandom(200))

@@ -22,6 +22,12 @@ def test_errors_are_messages_with_an_exit_code(
     assert (str(error).split("]")[-1].strip().split(" ")[0]) in capsys.readouterr().err
 
 
+def test_a_table_shows_what_looks_like_markup_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with showing(False) as show:
+        table_of(show, [{"a": "[bold]b[/] [/none]"}], ("a",))
+    assert "[bold]b[/] [/none]" in capsys.readouterr().out
+
+
 def test_results_are_json_where_asked(capsys: pytest.CaptureFixture[str]) -> None:
     with showing(True) as show:
         result(show, {"a": 1}, "text")

@@ -6,6 +6,7 @@ Not covered: token probabilities of a given text (`score` raises MissingPart).
 """
 
 import json
+import logging
 import time
 import uuid
 from collections.abc import Callable, Generator, Sequence
@@ -26,6 +27,7 @@ from llm_twin.ports import Progress, silent
 from llm_twin.types import Completion, Message, Sampling
 
 _JSON = "application/json"
+_LOG = logging.getLogger(__name__)
 
 
 class SageMakerChat:
@@ -125,7 +127,14 @@ class SageMakerChat:
             )
             return self._waited(answered["OutputLocation"], answered.get("FailureLocation", ""))
         finally:
+            self._forget(key)
+
+    def _forget(self, key: str) -> None:
+        """Remove the request; where that fails, the answer is worth more than the failure."""
+        try:
             self._s3.delete_object(Bucket=self._bucket, Key=key)
+        except (ClientError, BotoCoreError) as error:
+            _LOG.warning("s3://%s/%s is left behind: %s", self._bucket, key, error)
 
     def _waited(self, output: str, failure: str) -> Any:
         end = time.monotonic() + self._timeout

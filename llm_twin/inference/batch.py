@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from llm_twin.errors import InputError, TwinError
+from llm_twin.errors import InputError, TwinError, Unreachable
 from llm_twin.files import sync_folder, write_lines
 from llm_twin.inference.answer import Answering, Prepared, prepare, unasked, written
 from llm_twin.inference.retrieve import pieces_vectors
@@ -127,6 +127,8 @@ def answer_group(group: Sequence[Question], using: Answering) -> list[Answered |
     for question, vector in zip(group, vectors, strict=True):
         try:
             ready.append(prepare(question.question, replace(using, author=question.author), (), vector))
+        except Unreachable:  # what ails no one question
+            raise
         except InputError as error:
             ready.append(_skipped(question, error))
     texts = iter(_generated([r.messages for r in ready if isinstance(r, Prepared) and r.messages], using))

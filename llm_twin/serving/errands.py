@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from llm_twin.errors import InputError, TwinError
+from llm_twin.errors import InputError, Refused, TwinError, Unavailable, Unreachable
 from llm_twin.files import write_lines
 from llm_twin.inference.batch import MadeOtherwise, Question, answer_file, read_questions
 from llm_twin.ports import Progress
 from llm_twin.serving.keys import Keys
 from llm_twin.serving.orders import JobLine, Order, answered_at
+from llm_twin.serving.refusals import as_refusal
 from llm_twin.serving.speech import Speech
 from llm_twin.serving.webhook import Post, headers_of
 from llm_twin.types import Job, Skipped
@@ -42,10 +43,16 @@ class Errands:
             path.unlink(missing_ok=True)
 
     def do(self, job: Job, step: Progress) -> None:
-        """Answer what is not answered yet; raises TwinError when something is left that cannot be."""
+        """Answer what is not answered yet; raises TwinError when something is left that cannot be.
+
+        What a server behind this one said is in the log alone, as it is for every other caller.
+        """
         self._check_owner(job)
         order = Order.model_validate_json(job.order)
-        skipped = self._answer(job, order.model, step)
+        try:
+            skipped = self._answer(job, order.model, step)
+        except (Unreachable, Unavailable, Refused) as error:
+            raise TwinError(str(as_refusal(error))) from error
         if skipped:
             first = skipped[0]
             raise TwinError(

@@ -126,6 +126,18 @@ def test_through_s3_the_answer_is_waited_for_and_the_request_removed(
         never.generate([ASKED], Sampling(max_tokens=7))
 
 
+def test_an_answer_is_not_lost_where_the_request_cannot_be_removed(
+    make: Callable[..., SageMakerChat], caplog: pytest.LogCaptureFixture
+) -> None:
+    class ReadOnly(Bucket):
+        def delete_object(self, Bucket: str, Key: str) -> None:
+            raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "DeleteObject")
+
+    chat = make(Runtime(), ReadOnly("out/1", json.dumps(REPLY).encode()), asynchronous=True)
+    assert chat.generate([ASKED], Sampling(max_tokens=7))[0].text == "Salt."
+    assert "is left behind" in caplog.text and "AccessDenied" in caplog.text
+
+
 def test_failures_are_told(make: Callable[..., SageMakerChat]) -> None:
     away = ClientError({"Error": {"Code": "ValidationError", "Message": "no endpoint"}}, "InvokeEndpoint")
     with pytest.raises(Unreachable, match="no endpoint"):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from llm_twin.adapters.standins import ScriptedChat
-from llm_twin.errors import TwinError
+from llm_twin.errors import TwinError, Unreachable
 from llm_twin.inference.batch import Answered, read_answers
 from llm_twin.serving.errands import TOGETHER, Errands
 from llm_twin.serving.keys import keys_of
@@ -71,6 +71,22 @@ def test_a_job_whose_twin_changed_meanwhile_begins_anew(errands: Errands, worksp
     assert [answer.question for answer in answers] == QUESTIONS
     (second,) = {answer.made_with for answer in answers}
     assert first != second
+
+
+def test_where_the_models_server_is_stays_in_the_log(
+    workspace: Workspace, stand_in: Callable[[Any], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    def away(messages: Any) -> str:
+        raise Unreachable("nobody answers at http://10.0.0.7:8000/v1", "correct endpoint.url")
+
+    stand_in(ScriptedChat(away))
+    with closing(Speech(workspace, "write")) as speech:
+        made = Errands(speech, keys_of(workspace.home), lambda *_: None)
+        made.keep("ab", QUESTIONS)
+        with pytest.raises(TwinError) as failed:
+            made.do(job(), silent)
+    assert "10.0.0.7" not in str(failed.value) + failed.value.way_out
+    assert "10.0.0.7" in caplog.text
 
 
 def test_a_job_without_a_webhook_tells_nobody(errands: Errands, posted: list[Any]) -> None:
