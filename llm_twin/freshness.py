@@ -13,7 +13,7 @@ from llm_twin.reading import read_documents
 from llm_twin.text import digest
 from llm_twin.workspace import Workspace
 
-FEATURES, DATASET, TRAINING, EVALUATION = 2, 1, 1, 3
+FEATURES, DATASET, TRAINING, EVALUATION = 2, 2, 1, 3
 """Raised when a stage's code comes to give other results from the same inputs; old results are then stale."""
 
 

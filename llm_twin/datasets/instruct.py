@@ -1,7 +1,7 @@
 """Instruction samples: the answer is a verbatim span of the author, the request is written by a model.
 
-A request is kept when the span answers it better than other spans do (embedding rank), when it does not
-copy the span, and when no earlier sample asks the same. A span that gets no such request in three tries
+A request is kept when the span answers it better than other spans do (embedding rank), when it copies neither the
+span nor the prompt's examples, and when no earlier sample asks the same. A span that gets no such request in three tries
 takes the titled-section template, and says so in `written_by`; without a model all do.
 Not covered: judging whether a request is well put.
 """
@@ -10,6 +10,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 
 import numpy as np
 
@@ -27,6 +28,7 @@ SCHEMA = json.dumps(
         "additionalProperties": False,
     }
 )
+PROMPT = "instruction.v1"
 BATCH = 16
 TEMPLATE = "template"
 Request = tuple[str, str]
@@ -94,7 +96,10 @@ class Checks:
             return "too short or too long"
         if any(mention in request.lower() for mention in _MENTIONS):
             return "speaks of the passage"
-        copied = set(ngrams(words(span.text), _COPIED_WORDS))
+        of_span = words(span.text)
+        if (_exemplary() & set(found)) - set(of_span):
+            return "is about an example of the prompt"
+        copied = set(ngrams(of_span, _COPIED_WORDS))
         return "copies the span" if any(g in copied for g in ngrams(found, _COPIED_WORDS)) else ""
 
     def _answerable(self, vector: Vectors, number: int) -> str:
@@ -107,6 +112,17 @@ class Checks:
     def _asked(self, request: str, vector: Vectors) -> str:
         near = any(float(other @ vector) > _SAME_REQUEST for other in self.accepted)
         return "asked before" if near or folded(request) in self.seen else ""
+
+
+@cache
+def _exemplary() -> frozenset[str]:
+    """What the prompt's examples are about: a small model asks for it whatever the passage says."""
+    turns = prompts.conversation(PROMPT, passage="")
+    passages, requests = (
+        {word for turn in turns if turn.role == role for word in words(turn.content) if len(word) > 3}
+        for role in ("user", "assistant")
+    )
+    return frozenset(passages & requests)
 
 
 def instruct(
@@ -170,7 +186,7 @@ def _requests(
 
 
 def _written(spans: Sequence[Span], model: ChatModel, attempt: int, seed: int) -> list[str]:
-    asks = [prompts.conversation("instruction.v1", passage=s.text) for s in spans]
+    asks = [prompts.conversation(PROMPT, passage=s.text) for s in spans]
     sampling = Sampling(
         max_tokens=80, temperature=0.3 + 0.3 * attempt, seed=seed + 1000 * attempt, json_schema=SCHEMA
     )

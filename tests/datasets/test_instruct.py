@@ -108,6 +108,7 @@ def test_the_model_is_held_to_the_schema_and_shown_the_passage(subjects: Spans) 
         ("What does the passage say of owls?", "speaks of the passage"),
         ("What does The Author think of owls?", "speaks of the passage"),
         ("So owls hunt voles by night because their feathers make noise?", "copies the span"),
+        ("Why do you keep your owls free of meetings?", "is about an example of the prompt"),
     ],
 )
 def test_a_request_that_will_not_do_is_asked_for_again_and_counted(
