@@ -1,8 +1,8 @@
 """Instruction samples: the answer is a verbatim span of the author, the request is written by a model.
 
 A request is kept when the span answers it better than other spans do (embedding rank), when it copies neither the
-span nor the prompt's examples, and when no earlier sample asks the same. A span that gets no such request in three tries
-takes the titled-section template, and says so in `written_by`; without a model all do.
+span nor the prompt's examples, and when no earlier sample asks the same. A span that gets no such request in
+three tries takes the titled-section template, and says so in `written_by`; without a model all do.
 Not covered: judging whether a request is well put.
 """
 
