@@ -5,7 +5,7 @@ Dropped, each with its reason: what `boilerplate.py` calls the site's, and the f
 Undone: hard wraps that a crawler put into paragraphs, and the backslashes it put where Markdown would see a list
 (`2024\\.`, `\\-`). Letters dressed up as bold or italic by Unicode's mathematical alphabets, as posts on platforms
 without formatting have them, become plain: no search finds them, a screen reader spells them out, and a tokenizer
-takes each for several tokens, so that a model would learn their bytes in place of words.
+takes each for a token or more, so that a model would learn to spell in place of words.
 Not covered: telling a quotation or a guest's paragraph from the author's own; only a document that says it
 is a guest post is set aside.
 """
