@@ -30,6 +30,8 @@ from llm_twin.types import Sampling, Value
 Prompt = list[int]
 _CACHE_GB = 1
 _BATCH_TOKENS = 512
+_BLOCK = 32
+"""Tokens of a block of the cache on a CPU. Several prompts that share a block in part spoil each other's."""
 _GUESSED, _ALIKE = 3, 3
 """Tokens guessed at once, and for prompt lookup those that must be alike before them (docs/log.md has the figures)."""
 _COLDEST = 1e-3
@@ -130,8 +132,9 @@ class Engine:
     ) -> list[list[float]]:
         """Log probabilities; replies to one prompt share its reading."""
         heads = Counter(tuple(head) for head, _ in pairs)
-        # Without its last token: what the cache holds whole says nothing of the reply's first token.
-        shared = [list(head[:-1]) for head, times in heads.items() if times > 1 and len(head) > 1]
+        # Whole blocks of the cache alone, and never the last token: of that, the reply's first token is judged.
+        starts = (head[: (len(head) - 1) // _BLOCK * _BLOCK] for head, times in heads.items() if times > 1)
+        shared = [list(start) for start in starts if start]
         with self._batch, explained(self._setup.name):
             pipeline = self._opened("caching" if shared else "plain")
             self._run(pipeline, shared, [genai.GenerationConfig(max_new_tokens=1)] * len(shared), silent)

@@ -142,7 +142,8 @@ def test_an_answer_that_is_cut_within_a_character_says_so(chat: OpenVinoChat) ->
 
 @pytest.mark.slow
 def test_threads_are_answered_each_with_its_own(chat: OpenVinoChat) -> None:
-    expected = "".join(chat.stream(HELLO, GREEDY))
+    # The second time the prompt comes out of the cache, as it does for the threads: that may decide a tie otherwise.
+    _, expected = ("".join(chat.stream(HELLO, GREEDY)) for _ in range(2))
     found: list[str] = []
     threads = [
         threading.Thread(target=lambda: found.append("".join(chat.stream(HELLO, GREEDY)))) for _ in range(3)
