@@ -14,7 +14,6 @@ from llm_twin import wiring
 from llm_twin.asker import answering
 from llm_twin.datasets.instruct import TEMPLATE, instruct
 from llm_twin.datasets.spans import Span, spans
-from llm_twin.errors import InputError
 from llm_twin.evaluation.measure import Notes
 from llm_twin.evaluation.unanswerable import Kept, foreign, without_words_in
 from llm_twin.inference.batch import GROUP, Question, answer_group
@@ -94,7 +93,7 @@ def answers_to(
 ) -> list[Answer]:
     """An answer of at most `longest` tokens to each question, written in groups, with the passages behind it.
 
-    Raises InputError for a question that the model has no answer to or no room for.
+    A question for which the model writes nothing, or has no room, is one left unanswered; why stands for the answer.
     """
     settings = workspace.settings.ask
     sampling = Sampling(max_tokens=longest, temperature=settings.temperature, top_p=settings.top_p)
@@ -105,13 +104,15 @@ def answers_to(
         for first in range(0, len(asked), GROUP):
             group = asked[first : first + GROUP]
             answered = zip(group, answer_group(group, using), strict=True)
-            found += [_whole(question, answer) for question, answer in answered]
+            found += [_whole(question, answer, mode) for question, answer in answered]
             progress(len(found), len(asked), f"answers: {model.name if model else mode}")
     return found
 
 
-def _whole(question: Question, answer: Answer | Skipped) -> Answer:
+def _whole(question: Question, answer: Answer | Skipped, mode: str) -> Answer:
     """The answer without the place that it has in a file of answers."""
     if isinstance(answer, Skipped):
-        raise InputError(f"{question.question!r} was not answered: {answer.why}")
+        return Answer.model_validate(
+            {"question": question.question, "text": f"({answer.why})", "mode": mode, "found": False}
+        )
     return Answer(**{name: getattr(answer, name) for name in Answer.model_fields})
