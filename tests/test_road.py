@@ -209,7 +209,7 @@ def test_killed_at_ten_random_moments_it_ends_the_same(
             [sys.executable, "-m", "llm_twin", "run"],
             env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
-        time.sleep(rng.uniform(0.5, 14))
+        time.sleep(rng.uniform(0.5, 10))
         killed += process.poll() is None
         os.killpg(process.pid, signal.SIGKILL) if process.poll() is None else None
         process.wait()
