@@ -27,7 +27,7 @@ _MEDIUM_HEAD = re.compile(r"\A.{0,1500}?\d+ min read·.{0,60}?(?:Listen)?Share(?
 _MEDIUM_TAIL = re.compile(
     r"(?:Sign up to discover human stories|[\d.]+K?(?:[\d.]+K?)?FollowWritten by ).*\Z", re.DOTALL
 )
-_ESCAPED = re.compile(r"`[^`\n]*`|(?:(?<=\s)|(?<=^))\\(?=[-+]\s)|(?<=\d)\\(?=\.(?:\s|$))")
+_ESCAPED = re.compile(r"`[^`\n]*`|(?<!\S)\\(?=[-+]\s)|(?<=\d)\\(?=\.(?:\s|$))")
 """Code within a line, which stays, or the backslash before what begins a list."""
 _DRESSED = re.compile("[\U0001d400-\U0001d7ffℂℊℋℌℍℎℐℑℒℕℙℚℛℜℝℤℨℬℭℯℰℱℳℴ]+")
 """The mathematical alphabets with the letters that Unicode had elsewhere before; one of those alone is what it says."""
